@@ -1,0 +1,1 @@
+"""The reelgate command: migrate, topology, keys, parked messages."""

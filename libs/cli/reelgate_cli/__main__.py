@@ -1,0 +1,117 @@
+"""The `reelgate` command: what an operator does by hand."""
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import asyncpg
+import typer
+
+from reelgate_cli import dead_letters
+from reelgate_common import audit, auth, bus, logs, migrations
+from reelgate_common.db import Database
+from reelgate_common.domain.errors import Unavailable
+from reelgate_common.settings import BadSettings, LogSettings, PostgresSettings, RabbitSettings, load
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, help="Operate a Reelgate video gateway.")
+topology_app = typer.Typer(no_args_is_help=True, help="The broker's exchanges and queues.")
+keys_app = typer.Typer(no_args_is_help=True, help="API keys.")
+app.add_typer(topology_app, name="topology")
+ledger_app = typer.Typer(no_args_is_help=True, help="The books.")
+app.add_typer(keys_app, name="keys")
+app.add_typer(ledger_app, name="ledger")
+app.add_typer(dead_letters.app, name="dead-letters")
+
+
+@app.callback()
+def configure() -> None:
+    """Speak like the services do."""
+    settings = load(LogSettings)
+    logs.configure("cli", level="CRITICAL", as_json=settings.log_format == "json")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema and the broker's topology up to this release."""
+    names = asyncio.run(_migrate())
+    for name in names:
+        typer.echo(f"applied {name}")
+    typer.echo("schema is up to date")
+    _declare()
+
+
+async def _migrate() -> list[str]:
+    async with Database.open(load(PostgresSettings)) as db:
+        return await migrations.migrate(db)
+
+
+@topology_app.command("repair")
+def repair() -> None:
+    """Declare every exchange, queue and binding that is missing."""
+    _declare()
+
+
+def _declare() -> None:
+    asyncio.run(_declare_all())
+    typer.echo("topology is up to date")
+
+
+async def _declare_all() -> None:
+    async with bus.connect(load(RabbitSettings), "reelgate-cli") as connection:
+        await bus.declare(connection)
+
+
+@ledger_app.command("verify")
+def verify(*, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+    """Check every balance and every job against the ledger; exit code 1 when a rule is broken."""
+    findings = asyncio.run(_verify())
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+    for finding in [] if as_json else findings:
+        typer.echo(f"{finding.rule}: {finding.subject}: {finding.detail}")
+    if findings:
+        raise typer.Exit(1)
+    if not as_json:
+        typer.echo("every rule holds")
+
+
+async def _verify() -> list[audit.Finding]:
+    async with Database.open(load(PostgresSettings)) as db:
+        return await audit.verify(db)
+
+
+@keys_app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="Whose key it is, for the list of keys.")],
+    *,
+    wallet: Annotated[list[str] | None, typer.Option(help="A wallet it may act for; repeat. Without: all.")] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="May also do what operators do.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Make an API key and show it, once."""
+    scopes = [auth.JOBS, auth.ADMIN] if admin else [auth.JOBS]
+    made = asyncio.run(_create(name, scopes, wallet))
+    typer.echo(json.dumps(made) if as_json else f"{made['key']}\nIt is shown only now: store it where secrets live.")
+
+
+async def _create(name: str, scopes: list[str], wallets: list[str] | None) -> dict[str, Any]:
+    async with Database.open(load(PostgresSettings)) as db, db.transaction() as tx:
+        key_id, key = await auth.create_key(tx, name, scopes=scopes, wallets=wallets or None)
+    return {"id": str(key_id), "name": name, "key": key, "scopes": scopes, "wallets": wallets or None}
+
+
+def main() -> None:
+    """Run the command; bad settings end with a line each, not a stack trace."""
+    try:
+        app()
+    except BadSettings as problems:
+        raise SystemExit(f"Bad settings:\n{problems}") from None
+    except bus.TROUBLE as error:
+        raise SystemExit(f"The broker is not reachable: {error}") from None
+    except (migrations.SchemaMismatch, Unavailable, asyncpg.PostgresError) as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()

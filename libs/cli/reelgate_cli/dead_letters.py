@@ -1,0 +1,56 @@
+"""`reelgate dead-letters`: what failed every round, seen and dealt with by hand."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from reelgate_common import parked
+from reelgate_common.parked import Parked
+from reelgate_common.settings import RabbitSettings, load
+
+app = typer.Typer(no_args_is_help=True, help="Messages that failed every round and were parked.")
+
+_Limit = Annotated[int, typer.Option(min=1, help="Look at this many at most.")]
+_Id = Annotated[str | None, typer.Argument(help="The message's id.")]
+_All = Annotated[bool, typer.Option("--all", help="Every message.")]
+
+
+@app.command("list")
+def list_(
+    *, limit: _Limit = 100, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False
+) -> None:
+    """Show parked messages, oldest first; they stay parked."""
+    found = asyncio.run(parked.listed(load(RabbitSettings), limit=limit))
+    if as_json:
+        typer.echo(json.dumps([asdict(message) for message in found]))
+        return
+    table = Table("message", "from", "why", "body")
+    for message in found:
+        table.add_row(message.message_id, message.queue, message.reason, message.body[:200])
+    Console().print(table if found else "nothing is parked")
+
+
+@app.command()
+def replay(message_id: _Id = None, *, everything: _All = False, limit: _Limit = 10_000) -> None:
+    """Send a message back to the queue it came from."""
+    count = asyncio.run(parked.replay(load(RabbitSettings), wanted=_wanted(message_id, everything), limit=limit))
+    typer.echo(f"replayed {count}")
+
+
+@app.command()
+def drop(message_id: _Id = None, *, everything: _All = False, limit: _Limit = 10_000) -> None:
+    """Delete a message. Its job is healed from the database."""
+    count = asyncio.run(parked.drop(load(RabbitSettings), wanted=_wanted(message_id, everything), limit=limit))
+    typer.echo(f"dropped {count}")
+
+
+def _wanted(message_id: str | None, everything: bool) -> Callable[[Parked], bool]:
+    if (message_id is None) != everything:
+        raise typer.BadParameter("name one message, or say --all")
+    return lambda message: everything or message.message_id == message_id

@@ -1,0 +1,1 @@
+"""What two or more Reelgate services share: domain, messages, Kie.ai client, database, bus, outbox, logs."""

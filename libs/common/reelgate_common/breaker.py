@@ -1,0 +1,82 @@
+"""The breaker all submitters share: vendor trouble that hits every job stops all sends.
+
+Closed: sends go. Open: jobs wait in pending. When its time is over one send goes as a probe; its answer
+closes the breaker or opens it for twice as long.
+"""
+
+from datetime import timedelta
+
+import structlog
+
+from reelgate_common import metrics
+from reelgate_common.db import Connection
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_SECONDS = 300  # a topped-up account is noticed within five minutes
+LOOK_AGAIN_SECONDS = 1.0  # an open breaker may be closed early, by an answer to an earlier send
+
+
+async def wait_seconds(tx: Connection) -> float | None:
+    """How long sends must wait: 0 while closed; None when one probe may go, to be taken by `take_probe`."""
+    [row] = await tx.fetch("SELECT failures, extract(epoch FROM open_until - now())::float8 AS left FROM breaker")
+    metrics.breaker_open.set(int(row["failures"] > 0))
+    if row["failures"] == 0:
+        return 0
+    return float(min(row["left"], LOOK_AGAIN_SECONDS)) if row["left"] > 0 else None
+
+
+async def take_probe(tx: Connection, *, within: timedelta) -> bool:
+    """Take the right to the one probe; False when another has it. One that never reports ends `within`."""
+    taken = await tx.fetchval(
+        """
+        UPDATE breaker SET probing = true, open_until = now() + $1::interval
+         WHERE failures > 0 AND open_until <= now()
+        RETURNING true
+        """,
+        within,
+    )
+    return bool(taken)
+
+
+async def trip(tx: Connection, *, reason: str, first_seconds: float) -> None:
+    """Open the breaker, or open it for longer when its probe failed. Sends under way beside it do not count."""
+    opened = await tx.fetchval(
+        """
+        UPDATE breaker
+           SET failures = failures + 1,
+               open_until = now() + least($2 * power(2, least(failures, 20)), $3) * interval '1 s',
+               probing = false,
+               reason = $1,
+               opened_at = coalesce(opened_at, now())
+         WHERE failures = 0 OR probing
+        RETURNING failures
+        """,
+        reason,
+        first_seconds,
+        float(_LONGEST_SECONDS),
+    )
+    if opened:
+        metrics.breaker_open.set(1)
+        log.error("breaker_opened", reason=reason, failures=opened)
+
+
+async def retry_probe(tx: Connection, *, seconds: float) -> None:
+    """The probe said nothing about the trouble: let another go soon."""
+    await tx.execute(
+        "UPDATE breaker SET probing = false, open_until = now() + $1 * interval '1 s' WHERE probing", seconds
+    )
+
+
+async def close(tx: Connection) -> None:
+    """The vendor works: let everything go."""
+    closed = await tx.fetchval(
+        """
+        UPDATE breaker SET failures = 0, probing = false, open_until = 'epoch', reason = NULL, opened_at = NULL
+         WHERE failures > 0
+        RETURNING true
+        """
+    )
+    if closed:
+        metrics.breaker_open.set(0)
+        log.warning("breaker_closed")

@@ -1,0 +1,128 @@
+"""PostgreSQL: the pool, and the only way to a transaction."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import asyncpg
+import structlog
+from asyncpg.pool import PoolConnectionProxy
+
+from reelgate_common.domain.errors import Unavailable
+from reelgate_common.settings import PostgresSettings
+
+log = structlog.get_logger(__name__)
+
+Connection = PoolConnectionProxy
+
+# The database is away, overloaded or asks for another try: nothing of the transaction was kept.
+# (Whether a COMMIT that lost its answer was kept nobody knows; every caller may be run again.)
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,  # the server's goodbye crossed our statement
+    asyncpg.OperatorInterventionError,  # shutdown, crash recovery, statement timeout
+    asyncpg.InsufficientResourcesError,  # disk full, too many connections
+    asyncpg.TransactionRollbackError,  # serialization failure, deadlock
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby after a failover
+)
+
+_FIRST_RETRY_SECONDS = 0.2
+_LAST_RETRY_SECONDS = 5.0
+
+
+def _is_away(error: BaseException) -> bool:
+    if isinstance(error, asyncpg.DataError):  # our own wrong argument, though an InterfaceError too
+        return False
+    return isinstance(error, _AWAY) or (isinstance(error, asyncpg.InterfaceError) and "closed" in str(error))
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+class Database:
+    """A pool of connections with limits on every wait."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, acquire_seconds: float) -> None:
+        self._pool = pool
+        self._acquire_seconds = acquire_seconds
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: PostgresSettings) -> AsyncIterator[Self]:
+        """Connect, waiting for a database that is not there yet; close at the end."""
+        pool = await _connect(settings)
+        try:
+            yield cls(pool, acquire_seconds=settings.database_acquire_seconds)
+        finally:
+            try:
+                await asyncio.wait_for(pool.close(), timeout=5)
+            except TimeoutError:
+                pool.terminate()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Commit on a clean exit, roll back on any exception; Unavailable when the database is away."""
+        try:
+            async with (
+                self._pool.acquire(timeout=self._acquire_seconds) as connection,
+                connection.transaction(),
+            ):
+                yield connection
+        except Exception as error:
+            if _is_away(error):
+                raise Unavailable(f"the database is away: {type(error).__name__}") from error
+            raise
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """One statement that is its own transaction: saves the round trips of BEGIN and COMMIT."""
+        try:
+            async with self._pool.acquire(timeout=self._acquire_seconds) as connection:
+                yield connection
+        except Exception as error:
+            if _is_away(error):
+                raise Unavailable(f"the database is away: {type(error).__name__}") from error
+            raise
+
+    async def ping(self) -> None:
+        """Raise Unavailable when the database does not answer."""
+        async with self.connection() as connection:
+            await connection.fetchval("SELECT 1")
+
+
+async def _keep(_: Any) -> None:
+    """Give a connection back as it is: nothing here sets session state, and resetting is a round trip."""
+
+
+async def _connect(settings: PostgresSettings) -> "asyncpg.Pool[asyncpg.Record]":
+    delay = _FIRST_RETRY_SECONDS
+    while True:
+        try:
+            return await asyncpg.create_pool(
+                settings.database_url.get_secret_value(),
+                min_size=1,
+                max_size=settings.database_pool_size,
+                timeout=5,
+                command_timeout=settings.database_command_seconds,
+                init=_prepare,
+                reset=_keep,
+                server_settings={
+                    "application_name": "reelgate",
+                    "statement_timeout": str(int(settings.database_command_seconds * 1000)),
+                    "lock_timeout": "5000",
+                    "idle_in_transaction_session_timeout": "30000",
+                    "timezone": "UTC",
+                },
+            )
+        except Exception as error:
+            if not _is_away(error):
+                raise
+            log.warning("database_unreachable", error=type(error).__name__, retry_seconds=delay)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _LAST_RETRY_SECONDS)

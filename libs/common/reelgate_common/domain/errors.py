@@ -1,0 +1,57 @@
+"""The errors of the domain. They know no HTTP; each service maps them at its edge.
+
+ReelgateError
+├── InvalidInput            the caller's fault: names the field and the fix
+├── NotFound                no such thing, or not the caller's
+├── NotAuthenticated        no key, or none that is known
+├── NotAllowed              a key that may not do this
+├── InsufficientCredits     the balance does not cover the price
+├── IdempotencyMismatch     the same Idempotency-Key with another body
+├── AlreadySent             too late to cancel
+└── Unavailable             a part we depend on is away; nothing was changed
+"""
+
+
+class ReelgateError(Exception):
+    """Base of every expected error."""
+
+
+class InvalidInput(ReelgateError):
+    """The caller's input is wrong; `field` names where, the message how to mend it."""
+
+    def __init__(self, field: str | None, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotFound(ReelgateError):
+    """No such thing, or it belongs to someone else: the caller cannot tell which."""
+
+
+class NotAuthenticated(ReelgateError):
+    """No credential, or none that is known and valid."""
+
+
+class NotAllowed(ReelgateError):
+    """The credential is good, but not for this."""
+
+
+class InsufficientCredits(ReelgateError):
+    """The balance does not cover the price; nothing was stored or charged."""
+
+    def __init__(self, *, balance: int, cost: int) -> None:
+        super().__init__(f"Insufficient credits: the video costs {cost}, the balance is {balance}")
+        self.balance = balance
+        self.cost = cost
+
+
+class IdempotencyMismatch(ReelgateError):
+    """The Idempotency-Key was used before with another body."""
+
+
+class AlreadySent(ReelgateError):
+    """Kie.ai has the job; it can no longer be canceled."""
+
+
+class Unavailable(ReelgateError):
+    """The database, the broker or the vendor is away; nothing was changed, try again."""

@@ -1,0 +1,89 @@
+"""What may be asked for: models, generation types and their limits, in one table."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from reelgate_common.domain.errors import InvalidInput
+
+TEXT = "TEXT_2_VIDEO"
+FRAMES = "FIRST_AND_LAST_FRAMES_2_VIDEO"
+REFERENCE = "REFERENCE_2_VIDEO"
+
+MODELS = ("veo3_fast", "veo3", "veo3_lite")
+RESOLUTIONS = ("720p", "1080p", "4k")
+DURATIONS = (4, 6, 8)
+DEFAULT_DURATION = 8
+
+# The guide's words beside the vendor's.
+ASPECT_RATIOS = {
+    "landscape": "16:9",
+    "portrait": "9:16",
+    "16:9": "16:9",
+    "9:16": "9:16",
+    "auto": "Auto",
+    "Auto": "Auto",
+}
+
+
+@dataclass(frozen=True)
+class TypeLimits:
+    """How many images a generation type takes, and which models and durations offer it."""
+
+    min_images: int
+    max_images: int
+    models: tuple[str, ...]
+    durations: tuple[int, ...]
+
+
+GENERATION_TYPES = {
+    TEXT: TypeLimits(0, 0, MODELS, DURATIONS),
+    FRAMES: TypeLimits(1, 2, MODELS, DURATIONS),
+    # The vendor takes 3 today; the guide promises 8. KIE_REFERENCE_IMAGE_LIMIT lowers it.
+    REFERENCE: TypeLimits(1, 8, ("veo3_fast", "veo3_lite"), (DEFAULT_DURATION,)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRequest:
+    """A job as asked for, checked and with every default filled in."""
+
+    wallet_address: str
+    prompt: str
+    image_urls: tuple[str, ...]
+    aspect_ratio: str
+    model: str
+    generation_type: str
+    resolution: str
+    duration: int
+    watermark: str | None = None
+    metadata: dict[str, Any] | None = field(default=None)
+    client_reference_id: str | None = None
+
+
+def default_type(model: str, images: int) -> str:
+    """REFERENCE_2_VIDEO as in the guide; frames for models that refuse references."""
+    refuses_references = model not in GENERATION_TYPES[REFERENCE].models
+    return FRAMES if refuses_references and images else REFERENCE
+
+
+def check_limits(generation_type: str, *, model: str, images: int, duration: int, reference_limit: int) -> None:
+    """Raise InvalidInput, naming field and fix, when the vendor would refuse the combination."""
+    limits = GENERATION_TYPES[generation_type]
+    most = min(limits.max_images, reference_limit) if generation_type == REFERENCE else limits.max_images
+    if generation_type == TEXT and images:
+        raise InvalidInput("image_urls", f"image_urls must be empty with generation_type {TEXT}")
+    if images < limits.min_images:
+        raise InvalidInput("image_urls", f"image_urls required (1-{most} images)")
+    if model not in limits.models:
+        raise InvalidInput("model", f"model {model} does not offer {generation_type}: use {' or '.join(limits.models)}")
+    if images > most:
+        raise InvalidInput("image_urls", _too_many(generation_type, model, most))
+    if duration not in limits.durations:
+        allowed = ", ".join(str(seconds) for seconds in limits.durations)
+        raise InvalidInput("duration", f"duration with {generation_type} must be {allowed}")
+
+
+def _too_many(generation_type: str, model: str, most: int) -> str:
+    if generation_type == REFERENCE:
+        return f"Maximum {most} images allowed"
+    return f"Maximum {most} images allowed with model {model} and {generation_type}"

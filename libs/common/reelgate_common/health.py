@@ -1,0 +1,57 @@
+"""What every process serves beside its work: liveness, readiness, metrics."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from reelgate_common.bus import Consumer
+from reelgate_common.db import Database
+from reelgate_common.domain.errors import Unavailable
+
+Check = Callable[[], Awaitable[str | None]]
+
+
+def database(db: Database) -> Check:
+    """Ready when the database answers."""
+
+    async def check() -> str | None:
+        try:
+            await db.ping()
+        except Unavailable as error:
+            return str(error)
+        return None
+
+    return check
+
+
+def consuming(consumer: Consumer) -> Check:
+    """Ready when messages come in."""
+
+    async def check() -> str | None:
+        return None if consumer.ready.is_set() else "nothing is consumed"
+
+    return check
+
+
+def routes(checks: Callable[[Request], Mapping[str, Check]]) -> list[Route]:
+    """/healthz: the process runs. /readyz: every named check passes, or 503 with what does not."""
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(request: Request) -> Response:
+        results = {name: await check() for name, check in checks(request).items()}
+        failing = {name: problem for name, problem in results.items() if problem}
+        body = {
+            "status": "unavailable" if failing else "ok",
+            "checks": {n: p or "ok" for n, p in results.items()},
+        }
+        return JSONResponse(body, status_code=503 if failing else 200)
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]

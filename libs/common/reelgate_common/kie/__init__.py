@@ -1,0 +1,1 @@
+"""Kie.ai's Veo API: the one client, and what its answers mean."""

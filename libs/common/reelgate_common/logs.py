@@ -1,0 +1,83 @@
+"""Structured logs: one static event name a line, ids as fields, never a secret."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+# Values of these keys never reach a log, whatever they hold.
+_SECRET_KEY = re.compile(r"token|secret|password|authorization|api_key|hmac|signature|dsn", re.IGNORECASE)
+# And no text carries a bearer key, a callback token or a URL's password.
+_SECRET_TEXT = re.compile(
+    r"((?i:Bearer)\s+)\S+|([?&]token=)[^&\s\"']+|(://[^:/@\s]+:)[^@/\s]+(?=@)|(rg_(?:live|test)_)\w+"
+)
+
+
+def redact(text: str) -> str:
+    """The text with everything that looks like a credential blanked."""
+    return _SECRET_TEXT.sub(lambda m: next(g for g in m.groups() if g) + "***", text)
+
+
+def _clean(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event.pop("color_message", None)  # uvicorn's own copy of its text
+    for key, value in event.items():
+        event[key] = _blank(key, value)
+    return event
+
+
+def _blank(key: str, value: Any) -> Any:
+    """The value as it may be logged, however deep it hides a credential."""
+    if _SECRET_KEY.search(key):
+        return "***"
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {name: _blank(str(name), inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_blank(key, inner) for inner in value]
+    return value
+
+
+def _name_service(service: str) -> Any:
+    def name(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.setdefault("service", service)
+        return event
+
+    return name
+
+
+def configure(service: str, *, level: str = "INFO", as_json: bool = True) -> None:
+    """Send structlog and the standard library through one formatter to stdout."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        _name_service(service),
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        _clean,
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for noisy in ("httpx", "httpcore", "aio_pika", "aiormq", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )

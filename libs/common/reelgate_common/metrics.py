@@ -1,0 +1,16 @@
+"""Every metric of the gateway, in one place, so that names stay consistent."""
+
+from prometheus_client import Counter, Gauge
+
+job_steps = Counter("reelgate_job_steps_total", "Timeline entries written, by step.", ["step"])
+sends = Counter("reelgate_sends_total", "Calls to Kie.ai's generate endpoint, by outcome.", ["outcome"])
+vendor_answers = Counter("reelgate_vendor_answers_total", "Answers of Kie.ai, by call and class.", ["call", "kind"])
+callbacks = Counter("reelgate_callbacks_total", "Webhooks received from Kie.ai, by what became of them.", ["result"])
+messages = Counter("reelgate_messages_total", "Messages handled, by queue and end.", ["queue", "end"])
+published = Counter("reelgate_outbox_published_total", "Outbox rows confirmed by the broker.", ["routing_key"])
+publish_failures = Counter("reelgate_outbox_failures_total", "Outbox rows that stayed.", ["routing_key"])
+refunds = Counter("reelgate_refunds_total", "Refunds written.")
+late_successes = Counter("reelgate_late_successes_total", "Videos that came after the job was over.", ["given"])
+duplicate_deliveries = Counter("reelgate_duplicate_deliveries_total", "Second videos for one job.")
+breaker_open = Gauge("reelgate_breaker_open", "1 while vendor trouble stops all sends.")
+loop_failures = Counter("reelgate_loop_failures_total", "Passes of a periodic task that crashed.", ["task"])

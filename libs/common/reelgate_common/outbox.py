@@ -1,0 +1,154 @@
+"""The outbox: messages written in the transaction that makes them true, published afterwards.
+
+A row exists exactly as long as its message is not confirmed by the broker. Publishing and then
+crashing before the delete publishes twice; consumers are idempotent, so that is harmless.
+"""
+
+import asyncio
+import json
+import random
+from datetime import timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from reelgate_common import metrics
+from reelgate_common.db import Connection, Database
+from reelgate_common.domain.errors import Unavailable
+from reelgate_common.messages import Event
+
+log = structlog.get_logger(__name__)
+
+BATCH = 200  # published in one go: 8,000 confirmed messages/s were measured with 100 in flight
+_IDLE_SECONDS = 0.5  # how soon another process's message is picked up when ours died
+_AWAY_SECONDS = 1.0
+
+
+class Publisher(Protocol):
+    """What the relay needs of the bus."""
+
+    ready: asyncio.Event
+
+    async def publish(self, *, routing_key: str, message_id: str, body: bytes, headers: dict[str, Any]) -> None:
+        """Return when the broker has the message; NotTaken when it surely has not, else PublishFailed."""
+        ...
+
+
+class PublishFailed(Exception):
+    """The broker is away or did not confirm; the message may or may not be there."""
+
+
+class NotTaken(PublishFailed):
+    """The broker is there and surely did not take the message: no queue for it, or a full one."""
+
+
+async def add(tx: Connection, message: Event, *, after: timedelta = timedelta(0)) -> None:
+    """Store a message to be published once the transaction is committed, not before `after`."""
+    await tx.execute(
+        """
+        INSERT INTO outbox (event_id, routing_key, job_id, payload, available_at)
+        VALUES ($1, $2, $3, $4, now() + $5)
+        """,
+        message.event_id,
+        message.routing_key,
+        message.job_id,
+        message.model_dump(mode="json"),
+        after,
+    )
+
+
+class Relay:
+    """Publishes what waits in the outbox. Every service process runs one; they share the work."""
+
+    def __init__(self, db: Database, publisher: Publisher) -> None:
+        self._db = db
+        self._publisher = publisher
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Say that a row was just committed, so it need not wait for the next sweep."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await self._publisher.ready.wait()  # rows are left alone while the broker is away
+            self._woken.clear()
+            try:
+                published = await self.run_once()
+            except (Unavailable, PublishFailed) as error:
+                log.warning("relay_paused", error=str(error))
+                await asyncio.sleep(_AWAY_SECONDS)
+                continue
+            if published < BATCH:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        seconds = _IDLE_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 -- spreads replicas, keeps no secret
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    async def run_once(self) -> int:
+        """Publish one batch; return how many rows the broker confirmed.
+
+        The transaction stays open while publishing: it is the lock on the rows. Publishing has its own
+        5 s limit. PublishFailed when the broker is away; rows it refused for sure are only put off.
+        """
+        async with self._db.transaction() as tx:
+            rows = await tx.fetch(
+                """
+                SELECT id, event_id, routing_key, payload, headers
+                  FROM outbox
+                 WHERE available_at <= now()
+                 ORDER BY available_at, id
+                 LIMIT $1
+                   FOR UPDATE SKIP LOCKED
+                """,
+                BATCH,
+            )
+            if not rows:
+                return 0
+            results = await asyncio.gather(*(self._publish(row) for row in rows), return_exceptions=True)
+            ended = list(zip((row["id"] for row in rows), results, strict=True))
+            confirmed = [row_id for row_id, result in ended if result is None]
+            refused = [row_id for row_id, result in ended if isinstance(result, NotTaken)]
+            await tx.execute("DELETE FROM outbox WHERE id = ANY($1)", confirmed)
+            if refused:
+                await _put_off(tx, refused)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, NotTaken):
+                raise result
+        return len(confirmed)
+
+    async def _publish(self, row: Any) -> None:
+        try:
+            await self._publisher.publish(
+                routing_key=row["routing_key"],
+                message_id=str(row["event_id"]),
+                body=_encode(row["payload"]),
+                headers=row["headers"],
+            )
+        except PublishFailed as error:
+            metrics.publish_failures.labels(row["routing_key"]).inc()
+            log.warning("publish_failed", event_id=str(row["event_id"]), error=str(error))
+            raise
+        metrics.published.labels(row["routing_key"]).inc()
+
+
+async def _put_off(tx: Connection, ids: list[int]) -> None:
+    """Back off, so that one unroutable message is not first in every batch."""
+    await tx.execute(
+        """
+        UPDATE outbox
+           SET attempts = attempts + 1, available_at = now() + least(power(2, attempts), 60) * interval '1 s'
+         WHERE id = ANY($1)
+        """,
+        ids,
+    )
+
+
+def _encode(payload: Any) -> bytes:
+    return json.dumps(payload, separators=(",", ":")).encode()

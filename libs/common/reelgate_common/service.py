@@ -1,0 +1,125 @@
+"""How every process is run: settings, logs, schema check, HTTP server, background tasks, clean stop."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import structlog
+import uvicorn
+
+from reelgate_common import logs, migrations
+from reelgate_common.bus import Bus
+from reelgate_common.db import Database
+from reelgate_common.kie.client import KieClient
+from reelgate_common.outbox import Relay
+from reelgate_common.settings import (
+    HttpSettings,
+    JobSettings,
+    KieSettings,
+    LogSettings,
+    PostgresSettings,
+    RabbitSettings,
+)
+
+log = structlog.get_logger(__name__)
+
+_STOP_SECONDS = 20  # for requests in hand at shutdown
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_KEEP_ALIVE_SECONDS = 75  # longer than a proxy in front keeps its connections
+
+
+class ServiceSettings(LogSettings, HttpSettings, PostgresSettings, RabbitSettings, KieSettings, JobSettings):
+    """What every service needs."""
+
+
+@dataclass(frozen=True)
+class Core:
+    """What every service opens."""
+
+    db: Database
+    kie: KieClient
+    bus: Bus
+    relay: Relay
+
+
+@asynccontextmanager
+async def open_core(name: str, settings: ServiceSettings) -> AsyncIterator[Core]:
+    """Open in this order, close in reverse: the relay stops before the broker, the pool last."""
+    async with (
+        Database.open(settings) as db,
+        KieClient.open(settings) as kie,
+        Bus.open(settings, name) as bus,
+    ):
+        relay = Relay(db, bus.publisher)
+        async with background(relay.run()):
+            yield Core(db, kie, bus, relay)
+
+
+def run(name: str, app: Any, settings: ServiceSettings, *, workers: int = 1) -> None:
+    """Serve an ASGI app until SIGTERM or SIGINT; its lifespan opens and closes everything else.
+
+    With several workers, `app` is the import string of a factory.
+    """
+    logs.configure(name, level=settings.log_level, as_json=settings.log_format == "json")
+    try:
+        asyncio.run(_check_schema(settings))
+    except (migrations.SchemaMismatch, asyncpg.PostgresError) as error:  # such as a wrong password
+        sys.exit(f"reelgate-{name}: {error}")
+    except KeyboardInterrupt:
+        return
+    # uvicorn raises the signal it stopped for once more at the end; a clean stop shall exit with 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    uvicorn.run(
+        app,
+        factory=isinstance(app, str),
+        host=settings.http_host,
+        port=settings.http_port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when its parent dies, even by SIGKILL. Only Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+async def _check_schema(settings: PostgresSettings) -> None:
+    async with Database.open(settings) as db:
+        await migrations.check(db)
+
+
+@asynccontextmanager
+async def background(*tasks: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run endless tasks inside the block. One that ends is a bug: the process stops, to be restarted whole."""
+    running = [asyncio.create_task(task) for task in tasks]
+    for task in running:
+        task.add_done_callback(_stop_on_crash)
+    try:
+        yield
+    finally:
+        while waiting := [task for task in running if not task.done()]:
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting, timeout=1)  # again: connecting to a broker can swallow a cancellation
+
+
+def _stop_on_crash(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.critical("background_task_ended", task=task.get_name(), exc_info=task.exception())
+        os.kill(os.getpid(), signal.SIGTERM)

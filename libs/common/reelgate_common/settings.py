@@ -1,0 +1,134 @@
+"""Parts of settings that services share. No instance lives here: only `__main__` reads the environment."""
+
+import re
+import sys
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MODEL_CONFIG = SettingsConfigDict(extra="ignore", env_ignore_empty=True, secrets_dir=None)
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class BadSettings(Exception):
+    """One line per problem, fit for an operator."""
+
+
+def _no_slash(value: Any) -> Any:
+    return value.rstrip("/") if isinstance(value, str) else value
+
+
+BaseUrl = Annotated[str, BeforeValidator(_no_slash), Field(pattern=r"^https?://[^/\s]+")]
+
+
+class LogSettings(BaseSettings):
+    """How a process speaks."""
+
+    model_config = MODEL_CONFIG
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+
+
+class HttpSettings(BaseSettings):
+    """Where a process listens: its API, or only health and metrics."""
+
+    model_config = MODEL_CONFIG
+
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=8000, ge=0, le=65535)
+
+
+class PostgresSettings(BaseSettings):
+    """The database, and limits on every wait for it."""
+
+    model_config = MODEL_CONFIG
+
+    database_url: SecretStr
+    database_pool_size: int = Field(default=10, ge=1)
+    database_acquire_seconds: Seconds = 5
+    database_command_seconds: Seconds = 10
+
+
+class RabbitSettings(BaseSettings):
+    """The broker."""
+
+    model_config = MODEL_CONFIG
+
+    amqp_url: SecretStr
+
+
+class KieSettings(BaseSettings):
+    """Kie.ai, as a client sees it."""
+
+    model_config = MODEL_CONFIG
+
+    kie_ai_api_key: SecretStr
+    kie_ai_api_endpoint: BaseUrl = "https://api.kie.ai"
+    kie_send_timeout_seconds: Seconds = 45  # the vendor answers within 0.5 s as a rule
+    kie_query_timeout_seconds: Seconds = 15
+
+
+class JobSettings(BaseSettings):
+    """Deadlines and policies of a job's life. Times in seconds."""
+
+    model_config = MODEL_CONFIG
+
+    submit_lease_seconds: Seconds = 90
+    submit_unknown_deadline: Seconds = 3600
+    submit_unknown_policy: Literal["fail", "resubmit"] = "fail"
+    processing_deadline: Seconds = 7200
+    pending_deadline: Seconds = 86400
+    first_poll_seconds: Seconds = 60
+    max_poll_seconds: Seconds = 60
+    hint_interval_seconds: Seconds = 5
+    empty_result_grace_seconds: float = Field(default=120, ge=0)
+    late_check_seconds: Seconds = 3600
+    late_check_days: float = Field(default=14, ge=0)  # the vendor forgets a task after 14 days
+    late_success: Literal["give", "recharge"] = "give"
+
+
+def _with_scheme(value: Any) -> Any:
+    """VERCEL_URL is a bare host name, as that platform sets it."""
+    return f"https://{value}" if isinstance(value, str) and re.fullmatch(r"[\w.-]+\.vercel\.app", value) else value
+
+
+class PublicUrlSettings(BaseSettings):
+    """The one public origin: callers reach the API there, and Kie.ai the callback path."""
+
+    model_config = MODEL_CONFIG
+
+    public_base_url: Annotated[BaseUrl, BeforeValidator(_with_scheme)] = Field(
+        validation_alias=AliasChoices("public_base_url", "next_public_base_url", "vercel_url")
+    )
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(settings: type[S]) -> S:
+    """Read the environment; BadSettings with one clear line per problem."""
+    try:
+        return settings()
+    except ValidationError as error:
+        raise BadSettings("\n".join(_lines(error))) from None
+
+
+def load_or_exit(settings: type[S]) -> S:
+    """Read the environment, or stop the process with what is wrong with it."""
+    try:
+        return load(settings)
+    except BadSettings as problems:
+        sys.exit(f"Bad settings:\n{problems}")
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        name = "_".join(str(part) for part in problem["loc"]).upper() or "settings"
+        reason = "is not set" if problem["type"] == "missing" else problem["msg"]
+        lines.append(f"  {name}: {reason}")
+    return lines

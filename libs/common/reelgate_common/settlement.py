@@ -1,0 +1,194 @@
+"""The end of a job: the only place that writes final states, refunds and recoveries.
+
+`settle` and `refund` and `recover` each lock the job row first, so whichever comes first wins and the
+others find the job changed. The database's constraints stand behind them.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from uuid import UUID
+
+import structlog
+
+from reelgate_common import jobs, metrics, outbox
+from reelgate_common.db import Connection
+from reelgate_common.domain.job import BY_DEADLINE, FailureCode, Job, JobStatus
+from reelgate_common.ids import new_id
+from reelgate_common.jobs import Change
+from reelgate_common.messages import JobCanceled, JobCompleted, JobFailed, JobRecovered, JobRefunded
+from reelgate_common.settings import JobSettings
+
+log = structlog.get_logger(__name__)
+
+
+class Delivery(StrEnum):
+    """What became of a verified video."""
+
+    COMPLETED = "completed"
+    RECOVERED = "recovered"
+    ALREADY = "already"  # the job had a video before
+    KEPT_BACK = "kept_back"  # the job was canceled
+
+
+async def deliver(
+    tx: Connection, job_id: UUID, *, video_url: str, attempt_id: UUID, by: str, policy: JobSettings
+) -> Delivery:
+    """Give a verified video to its job, also when the job had failed before."""
+    job = await jobs.lock_job(tx, job_id)
+    if job is None or job.status is JobStatus.CANCELED:
+        return await _keep_back(tx, job_id, by=by)
+    if job.status is JobStatus.COMPLETED:
+        if job.attempt_id != attempt_id:
+            metrics.duplicate_deliveries.inc()
+            await jobs.note(tx, job_id, step="duplicate_video", by=by, reason="a second attempt delivered too")
+        return Delivery.ALREADY
+    if job.status is JobStatus.FAILED:
+        return await _recover(tx, job, video_url=video_url, attempt_id=attempt_id, by=by, policy=policy)
+    done = await jobs.transition(
+        tx,
+        job_id,
+        JobStatus.COMPLETED,
+        step="completed",
+        by=by,
+        change=Change(video_url=video_url, attempt_id=attempt_id),
+        announce=lambda done: JobCompleted(job_id=job_id, job_version=done.version, video_url=video_url),
+        came_from=frozenset({JobStatus.PROCESSING}),
+    )
+    if done is None:
+        raise AssertionError(f"job {job_id} delivers from {job.status}")
+    log.info("job_completed", job_id=str(job_id))
+    return Delivery.COMPLETED
+
+
+async def _keep_back(tx: Connection, job_id: UUID, *, by: str) -> Delivery:
+    metrics.late_successes.labels("no").inc()
+    await jobs.note(tx, job_id, step="late_video", by=by, reason="a video came after the job was canceled; not given")
+    return Delivery.KEPT_BACK
+
+
+async def _recover(
+    tx: Connection, job: Job, *, video_url: str, attempt_id: UUID, by: str, policy: JobSettings
+) -> Delivery:
+    """Let a failed job deliver after all: the only way out of a final state. Its row is locked."""
+    recharged = job.refunded_at is not None and policy.late_success == "recharge" and await _recharge(tx, job)
+    reason = "a late video" + (", charged again" if recharged else ", the refund stays" if job.refunded_at else "")
+    await jobs.transition(
+        tx,
+        job.id,
+        JobStatus.COMPLETED,
+        step="recovered",
+        by=by,
+        reason=reason,
+        change=Change(video_url=video_url, attempt_id=attempt_id),
+        announce=lambda done: JobRecovered(
+            job_id=job.id, job_version=done.version, video_url=video_url, recharged=recharged
+        ),
+        came_from=frozenset({JobStatus.FAILED}),
+    )
+    metrics.late_successes.labels("yes").inc()
+    log.warning("job_recovered", job_id=str(job.id), recharged=recharged, refunded=job.refunded_at is not None)
+    return Delivery.RECOVERED
+
+
+async def _recharge(tx: Connection, job: Job) -> bool:
+    """Take the price again; False when the balance does not cover it."""
+    return bool(
+        await tx.fetchval(
+            """
+            WITH paid AS (
+                UPDATE credits SET credits = credits - $3, updated_at = now()
+                 WHERE wallet_address = $2 AND credits >= $3
+                RETURNING wallet_address
+            ), booked AS (
+                INSERT INTO credit_transactions (id, wallet_address, job_id, transaction_type, amount, description)
+                SELECT $4, wallet_address, $1, 'recharge', -$3, 'The video came after the refund' FROM paid
+            )
+            SELECT true FROM paid
+            """,
+            job.id,
+            job.wallet_address,
+            job.cost,
+            new_id(),
+        )
+    )
+
+
+async def fail(
+    tx: Connection,
+    job_id: UUID,
+    code: FailureCode,
+    *,
+    message: str,
+    by: str,
+    policy: JobSettings,
+    came_from: frozenset[JobStatus] | None = None,
+) -> Job | None:
+    """End a job without a video; None when it is over already or not in `came_from`. The refund follows."""
+    may_turn_up = code in BY_DEADLINE and policy.late_check_days > 0
+    job = await jobs.transition(
+        tx,
+        job_id,
+        JobStatus.FAILED,
+        step="failed",
+        by=by,
+        reason=f"{code}: {message}",
+        change=Change(
+            failure_code=code,
+            error_message=message,
+            next_check=timedelta(seconds=policy.late_check_seconds) if may_turn_up else None,
+        ),
+        announce=lambda done: JobFailed(job_id=job_id, job_version=done.version, code=code, message=message),
+        came_from=came_from,
+    )
+    if job:
+        log.info("job_failed", job_id=str(job_id), code=code)
+    return job
+
+
+async def cancel(tx: Connection, job_id: UUID, *, by: str) -> Job | None:
+    """End a pending job its owner took back; None when it is not pending any more. The refund follows."""
+    return await jobs.transition(
+        tx,
+        job_id,
+        JobStatus.CANCELED,
+        step="canceled",
+        by=by,
+        change=Change(failure_code=FailureCode.CANCELED, error_message="Canceled before it was sent"),
+        announce=lambda done: JobCanceled(job_id=job_id, job_version=done.version),
+    )
+
+
+async def refund(tx: Connection, job_id: UUID, *, by: str) -> int | None:
+    """Give a job's charge back, once; None when it delivered, is not over, or was refunded before."""
+    job = await jobs.lock_job(tx, job_id)
+    if job is None or job.status not in (JobStatus.FAILED, JobStatus.CANCELED) or job.refunded_at is not None:
+        return None
+    amount: int | None = await tx.fetchval(
+        """
+        WITH booked AS (
+            INSERT INTO credit_transactions (id, wallet_address, job_id, transaction_type, amount, description)
+            SELECT $2, wallet_address, job_id, 'refund', -amount, $3
+              FROM credit_transactions
+             WHERE job_id = $1 AND transaction_type = 'charge'
+            RETURNING wallet_address, amount
+        ), paid AS (
+            UPDATE credits SET credits = credits.credits + booked.amount, updated_at = now()
+              FROM booked
+             WHERE credits.wallet_address = booked.wallet_address
+            RETURNING booked.amount
+        ), marked AS (
+            UPDATE video_jobs SET refunded_at = now() WHERE id = $1
+        )
+        SELECT amount FROM paid
+        """,
+        job_id,
+        new_id(),
+        f"Video not delivered: {job.failure_code}",
+    )
+    if amount is None:
+        raise AssertionError(f"job {job_id} has no charge to refund")
+    await jobs.note(tx, job_id, step="refunded", by=by, reason=f"{amount} credits")
+    await outbox.add(tx, JobRefunded(job_id=job_id, job_version=job.version + 1, amount=amount))
+    metrics.refunds.inc()
+    log.info("job_refunded", job_id=str(job_id), amount=amount)
+    return amount

@@ -1,0 +1,199 @@
+"""The verdict on a task: ask record-info, then settle by what it says.
+
+The callback service comes here with hints, the reconciler with tasks that are due, the API with a
+caller's question. None of them decides: Kie.ai's record-info does.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import structlog
+
+from reelgate_common import attempts, jobs, settlement
+from reelgate_common.db import Connection, Database
+from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, SendOutcome
+from reelgate_common.kie.answers import Empty, Failed, Generating, NotYet, Succeeded, TaskInfo
+from reelgate_common.settings import JobSettings
+
+log = structlog.get_logger(__name__)
+
+_RIVALS = frozenset({None, SendOutcome.ACCEPTED, SendOutcome.UNKNOWN})
+
+
+class Vendor(Protocol):
+    """What verification needs of Kie.ai."""
+
+    async def record_info(self, task_id: str) -> TaskInfo:
+        """How a task stands."""
+        ...
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """Asks about one task at a time and applies the answer."""
+
+    db: Database
+    vendor: Vendor
+    policy: JobSettings
+    by: str
+
+    async def verify(self, attempt_id: UUID, task_id: str) -> TaskInfo:
+        """Ask record-info about a task of an attempt and settle the job if it is over.
+
+        The task may be one that only a callback with the right token named: it becomes the attempt's own
+        when record-info knows it and its prompt is the job's.
+        """
+        info = await self.vendor.record_info(task_id)
+        async with self.db.transaction() as tx:
+            attempt = await jobs.find_attempt(tx, attempt_id)
+            if attempt is None:
+                return info
+            job = await jobs.lock_job(tx, attempt.job_id)
+            if job is None:
+                return info
+            if attempt.task_id != task_id and not await self._bind(tx, job, attempt, task_id, info):
+                await self.check_later(tx, job)
+                return info
+            await self._apply(tx, attempt.id, info)
+        return info
+
+    async def _bind(self, tx: Connection, job: Job, attempt: Attempt, task_id: str, info: TaskInfo) -> bool:
+        if isinstance(info, NotYet):
+            return False
+        if not _is_about(info, job, attempt):
+            log.error("task_of_another_job", job_id=str(job.id), task_id=task_id)
+            await tx.execute("UPDATE job_attempts SET hinted_task_id = NULL WHERE id = $1", attempt.id)
+            return False
+        reason = "Kie.ai named the task before the answer to the send was recorded"
+        found = await attempts.accept(tx, attempt, task_id, by=self.by, reason=reason, policy=self.policy)
+        return found is not None
+
+    async def _apply(self, tx: Connection, attempt_id: UUID, info: TaskInfo) -> None:
+        attempt = await jobs.find_attempt(tx, attempt_id)
+        assert attempt is not None  # noqa: S101 -- its job is locked
+        job = await jobs.lock_job(tx, attempt.job_id)
+        assert job is not None  # noqa: S101
+        if isinstance(info, Succeeded):
+            await _mark(tx, attempt, "delivered")
+            await settlement.deliver(
+                tx, job.id, video_url=info.video_url, attempt_id=attempt.id, by=self.by, policy=self.policy
+            )
+        elif isinstance(info, Failed):
+            await self._failed(tx, job, attempt, FailureCode.GENERATION_FAILED, info.message)
+        elif isinstance(info, Empty) and await self._grace_is_over(tx, attempt):
+            await self._failed(tx, job, attempt, FailureCode.EMPTY_RESULT, "Kie.ai reported success without a video")
+        else:
+            await self.check_later(tx, job, waits_for_url=isinstance(info, Empty))
+
+    async def _failed(self, tx: Connection, job: Job, attempt: Attempt, code: FailureCode, message: str) -> None:
+        """End the job, unless another attempt of it can still deliver."""
+        await _mark(tx, attempt, "failed")
+        rival = await _rival(tx, job.id, attempt.id)
+        if job.status is JobStatus.FAILED and rival:
+            await self.check_later(tx, job)  # the other one's video may still turn up
+            return
+        if job.status.is_final:
+            await tx.execute("UPDATE video_jobs SET next_check_at = NULL WHERE id = $1", job.id)
+            return
+        if rival is None:
+            await settlement.fail(tx, job.id, code, message=message, by=self.by, policy=self.policy)
+            return
+        await tx.execute(
+            """
+            UPDATE video_jobs
+               SET attempt_id = $2, task_id = coalesce($3, task_id), next_check_at = now() + $4
+             WHERE id = $1
+            """,
+            job.id,
+            rival.id,
+            rival.task_id,
+            timedelta(seconds=self.policy.hint_interval_seconds),
+        )
+        reason = f"attempt {attempt.n} failed ({message}); attempt {rival.n} may still deliver"
+        await jobs.note(tx, job.id, step="attempt_failed", by=self.by, reason=reason)
+
+    async def _grace_is_over(self, tx: Connection, attempt: Attempt) -> bool:
+        return bool(
+            await tx.fetchval(
+                """
+                UPDATE job_attempts SET empty_since = coalesce(empty_since, now()) WHERE id = $1
+                RETURNING empty_since + $2::interval <= now()
+                """,
+                attempt.id,
+                timedelta(seconds=self.policy.empty_result_grace_seconds),
+            )
+        )
+
+    async def check_later(self, tx: Connection, job: Job, *, waits_for_url: bool = False) -> None:
+        """Set when the task is asked about next: more rarely the longer it takes, to a limit.
+
+        A job that has its video, or was canceled, is not asked about again.
+        """
+        again = job.status not in {JobStatus.COMPLETED, JobStatus.CANCELED}
+        seconds = self._next_check_seconds(job, waits_for_url=waits_for_url)
+        await tx.execute(
+            "UPDATE video_jobs SET next_check_at = now() + $2::interval WHERE id = $1",
+            job.id,
+            timedelta(seconds=seconds) if again else None,
+        )
+
+    def _next_check_seconds(self, job: Job, *, waits_for_url: bool) -> float:
+        if job.status.is_final:
+            return self.policy.late_check_seconds
+        if waits_for_url:
+            return min(max(self.policy.empty_result_grace_seconds / 2, 0.5), self.policy.max_poll_seconds)
+        age = (datetime.now(UTC) - (job.started_at or job.created_at)).total_seconds()
+        return min(max(self.policy.first_poll_seconds / 2, age / 2), self.policy.max_poll_seconds)
+
+
+async def _mark(tx: Connection, attempt: Attempt, verdict: str) -> None:
+    await tx.execute("UPDATE job_attempts SET verdict = $2 WHERE id = $1", attempt.id, verdict)
+
+
+async def _rival(tx: Connection, job_id: UUID, attempt_id: UUID) -> Attempt | None:
+    """Another attempt of the job that is or may be at Kie.ai, one with a task id first."""
+    rows = await tx.fetch(
+        """
+        SELECT * FROM job_attempts
+         WHERE job_id = $1 AND id <> $2 AND verdict IS NULL
+         ORDER BY task_id IS NULL, n DESC
+        """,
+        job_id,
+        attempt_id,
+    )
+    rivals = (jobs.as_attempt(row) for row in rows)
+    return next((rival for rival in rivals if rival.outcome in _RIVALS), None)
+
+
+def _is_about(info: Succeeded | Empty | Failed | Generating, job: Job, attempt: Attempt) -> bool:
+    """Whether a task is this attempt's: by the callback URL it echoes, else by its prompt."""
+    if info.callback_url is not None:
+        return str(attempt.id) in parse_qs(urlsplit(info.callback_url).query).get("attempt", [])
+    return info.prompt is not None and info.prompt.strip() == job.prompt.strip()
+
+
+async def may_ask(tx: Connection, job_id: UUID, *, interval_seconds: float) -> bool:
+    """Take the right to ask record-info about a job now; False, and a check soon, when it was just asked.
+
+    This is what bounds a flood of callbacks to one question per job per interval.
+    """
+    row = await tx.fetchrow(
+        """
+        WITH asked AS (
+            UPDATE video_jobs SET last_checked_at = now()
+             WHERE id = $1 AND (last_checked_at IS NULL OR last_checked_at <= now() - $2::interval)
+            RETURNING id
+        ), soon AS (
+            UPDATE video_jobs SET next_check_at = least(next_check_at, now() + $2::interval)
+             WHERE id = $1 AND NOT EXISTS (SELECT FROM asked)
+               AND status NOT IN ('completed', 'canceled')
+        )
+        SELECT EXISTS (SELECT FROM asked) AS allowed
+        """,
+        job_id,
+        timedelta(seconds=interval_seconds),
+    )
+    return bool(row and row["allowed"])
