@@ -1,0 +1,1 @@
+"""The public HTTP surface: takes jobs, charges credits, answers for their state."""

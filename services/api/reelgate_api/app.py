@@ -1,0 +1,69 @@
+"""The composition root of the API: what it opens, in which order, and what it serves."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from reelgate_api import problems
+from reelgate_api.dependencies import Parts, State
+from reelgate_api.provider import CallbackService
+from reelgate_api.routes import router
+from reelgate_api.settings import Settings
+from reelgate_common import health, logs, service
+from reelgate_common.body_limit import BodyLimit
+from reelgate_common.service import open_core
+from reelgate_common.settings import load_or_exit
+from reelgate_common.verification import Verifier
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Everything a request may need; closed in reverse."""
+    async with AsyncExitStack() as stack:
+        core = await stack.enter_async_context(open_core("api", settings))
+        verifier = Verifier(core.db, core.kie, settings, "api")
+        callback = None
+        if settings.callback_service_url:
+            callback = await stack.enter_async_context(CallbackService.open(settings.callback_service_url))
+        yield Parts(settings, core.db, core.bus, core.relay, verifier, callback)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The app for these settings; nothing is opened before its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with open_parts(settings) as parts:
+            yield {"parts": parts}
+
+    app = FastAPI(
+        title="Reelgate",
+        version="0.1.0",
+        summary="A video, or your credits back.",
+        lifespan=lifespan,
+        docs_url=None,  # the stock page loads from a CDN
+        redoc_url=None,
+    )
+    app.include_router(router)
+    app.routes.extend(health.routes(lambda request: {"database": health.database(request.state.parts.db)}))
+    problems.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    if settings.cors_allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_allow_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],
+            expose_headers=["ETag", "Retry-After", "Location", "Idempotent-Replayed"],
+        )
+    return app
+
+
+def create_from_environment() -> FastAPI:
+    """For worker processes, which start from an import string and end with the process that started them."""
+    service.end_with_parent()
+    settings = load_or_exit(Settings)
+    logs.configure("api", level=settings.log_level, as_json=settings.log_format == "json")
+    return create_app(settings)

@@ -1,0 +1,88 @@
+"""What routes are given: the parts opened by the app, the caller, header values."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Annotated, TypedDict
+
+from fastapi import Depends, Header, Request
+
+from reelgate_api.provider import CallbackService
+from reelgate_api.settings import Settings
+from reelgate_common import auth
+from reelgate_common.auth import Caller
+from reelgate_common.bus import Bus
+from reelgate_common.db import Database
+from reelgate_common.domain.errors import InvalidInput, NotAllowed, NotAuthenticated
+from reelgate_common.outbox import Relay
+from reelgate_common.verification import Verifier
+
+_MAX_IDEMPOTENCY_KEY = 255
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything the API opens at its start."""
+
+    settings: Settings
+    db: Database
+    bus: Bus
+    relay: Relay
+    verifier: Verifier
+    callback_service: CallbackService | None
+
+
+class State(TypedDict):
+    """What the lifespan hands to each request."""
+
+    parts: Parts
+
+
+async def get_parts(request: Request) -> Parts:
+    """The parts opened by the lifespan."""
+    parts: Parts = request.state.parts
+    return parts
+
+
+PartsDep = Annotated[Parts, Depends(get_parts)]
+
+
+def _bearer(authorization: str | None) -> str | None:
+    scheme, _, value = (authorization or "").partition(" ")
+    return value.strip() if scheme.lower() == "bearer" and value.strip() else None
+
+
+async def get_caller(parts: PartsDep, authorization: Annotated[str | None, Header()] = None) -> Caller:
+    """Who asks; NotAuthenticated without a good key unless AUTH_MODE is open."""
+    key = _bearer(authorization)
+    if key is None:
+        if parts.settings.auth_mode == "open":
+            return auth.ANYONE
+        raise NotAuthenticated("Send an API key: Authorization: Bearer rg_live_…")
+    async with parts.db.connection() as connection:
+        caller = await auth.find_caller(connection, key)
+    if not caller.scopes & {auth.JOBS, auth.ADMIN}:
+        raise NotAllowed("This key has no scope for jobs")
+    return caller
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]
+
+
+async def check_cron_secret(parts: PartsDep, authorization: Annotated[str | None, Header()] = None) -> None:
+    """Only who knows CRON_SECRET; with none set, nobody."""
+    secret = parts.settings.cron_secret
+    given = _bearer(authorization) or ""
+    if secret is None or not secrets.compare_digest(given.encode(), secret.get_secret_value().encode()):
+        raise NotAuthenticated("Unauthorized")
+
+
+async def get_idempotency_key(idempotency_key: Annotated[str | None, Header()] = None) -> str | None:
+    """The Idempotency-Key header, checked."""
+    if idempotency_key is None:
+        return None
+    if not 0 < len(idempotency_key) <= _MAX_IDEMPOTENCY_KEY or not idempotency_key.isascii():
+        raise InvalidInput("Idempotency-Key", f"Idempotency-Key must be 1-{_MAX_IDEMPOTENCY_KEY} ASCII characters")
+    return idempotency_key
+
+
+IdempotencyKey = Annotated[str | None, Depends(get_idempotency_key)]

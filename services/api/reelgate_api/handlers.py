@@ -1,0 +1,216 @@
+"""Use cases of the API: accept, look, cancel, ask. No HTTP, no SQL."""
+
+import asyncio
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from reelgate_api import repository
+from reelgate_api.repository import NewJob
+from reelgate_api.settings import Settings
+from reelgate_common import jobs, settlement
+from reelgate_common.auth import Caller
+from reelgate_common.db import Database
+from reelgate_common.domain import pricing
+from reelgate_common.domain.errors import (
+    AlreadySent,
+    IdempotencyMismatch,
+    InsufficientCredits,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    Unavailable,
+)
+from reelgate_common.domain.job import Job, JobStatus
+from reelgate_common.domain.request import VideoRequest
+from reelgate_common.ids import new_id
+from reelgate_common.kie.answers import NotYet, TaskInfo
+from reelgate_common.outbox import Relay
+from reelgate_common.verification import Verifier, may_ask
+
+log = structlog.get_logger(__name__)
+
+_TRIES = 3  # of a statement whose answer was lost: repeating it is safe, giving up leaves the caller in doubt
+_BETWEEN_TRIES_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A job that is stored, charged and queued; `replayed` when an earlier request made it."""
+
+    job_id: UUID
+    replayed: bool = False
+
+
+async def accept(
+    request: VideoRequest, *, key: str | None, caller: Caller, db: Database, relay: Relay, settings: Settings
+) -> Accepted:
+    """Accept a job: charge, store and queue it in one transaction.
+
+    InsufficientCredits, IdempotencyMismatch and InvalidInput leave nothing behind. Unavailable leaves the
+    caller in doubt; the same Idempotency-Key tells.
+    """
+    _may_use(caller, request.wallet_address)
+    new = NewJob(
+        id=new_id(),
+        request=request,
+        cost=pricing.price(settings.credits_per_video, model=request.model, resolution=request.resolution),
+        owner=caller.key_id or f"wallet:{request.wallet_address}",
+        key=key,
+        request_hash=_hash(request),
+    )
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            accepted = await _accept(new, db=db, settings=settings)
+        except Unavailable:
+            if not tries_left:
+                raise
+            await asyncio.sleep(_BETWEEN_TRIES_SECONDS)
+        else:
+            break
+    if not accepted.replayed:
+        relay.wake()
+        log.info("job_accepted", job_id=str(new.id), cost=new.cost)
+    return accepted
+
+
+async def _accept(new: NewJob, *, db: Database, settings: Settings) -> Accepted:
+    expires_in = timedelta(seconds=settings.pending_deadline)
+    async with db.connection() as connection:
+        [result] = await repository.accept(connection, [new], expires_in=expires_in)
+        if result.balance is None and settings.signup_credits:
+            await repository.open_wallet(connection, new.request.wallet_address, signup_credits=settings.signup_credits)
+            [result] = await repository.accept(connection, [new], expires_in=expires_in)
+        if result.made:
+            return Accepted(new.id)
+        if new.key is not None and (earlier := await repository.find_idempotency_key(connection, new.owner, new.key)):
+            return _replay(new, *earlier)
+        if await repository.job_exists(connection, new.id):
+            return Accepted(new.id)
+    raise InsufficientCredits(balance=result.balance or 0, cost=new.cost)
+
+
+def _replay(new: NewJob, job_id: UUID, request_hash: bytes) -> Accepted:
+    if request_hash != new.request_hash:
+        raise IdempotencyMismatch("This Idempotency-Key was used with another request: take a new one")
+    return Accepted(job_id, replayed=job_id != new.id)
+
+
+def _hash(request: VideoRequest) -> bytes:
+    return hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).digest()
+
+
+def _may_use(caller: Caller, wallet: str) -> None:
+    if caller.wallets is not None and wallet not in caller.wallets:
+        raise NotAllowed("This key may not act for that wallet_address")
+
+
+async def get(job_id: UUID, *, caller: Caller, db: Database) -> Job:
+    """A job of the caller; NotFound also for other people's."""
+    async with db.connection() as connection:
+        job = await repository.find_job(connection, job_id, wallets=caller.wallets)
+    if job is None:
+        raise NotFound("Job not found")
+    return job
+
+
+async def cancel(job_id: UUID, *, caller: Caller, db: Database, relay: Relay) -> Job:
+    """Take a job back before it is sent, with its refund; AlreadySent when it is too late.
+
+    While a send is under way the wish is recorded, and honoured if the send did not happen.
+    """
+    await get(job_id, caller=caller, db=db)
+    async with db.transaction() as tx:
+        job = await jobs.lock_job(tx, job_id)
+        if job is None:
+            raise NotFound("Job not found")
+        if job.status is JobStatus.PENDING:
+            await settlement.cancel(tx, job_id, by="api")
+        elif job.status is JobStatus.SUBMITTING and job.cancel_requested_at is None:
+            await repository.request_cancel(tx, job_id)
+            await jobs.note(tx, job_id, step="cancel_requested", by="api")
+        elif job.status not in {JobStatus.SUBMITTING, JobStatus.CANCELED}:
+            raise AlreadySent("The job was already sent to Kie.ai: it can no longer be canceled")
+    relay.wake()
+    return await get(job_id, caller=caller, db=db)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The job a question was about, after it, and what Kie.ai said (None: it was asked just before)."""
+
+    job: Job
+    info: TaskInfo | None
+
+
+async def ask(
+    task_id: str, job_id: UUID | None, *, caller: Caller, db: Database, verifier: Verifier, relay: Relay
+) -> Asked:
+    """Ask Kie.ai about a task we know, and settle its job by the answer.
+
+    Only an admin who names the job may bring a task we do not know, and only if record-info confirms it.
+    """
+    found = await _find_task(task_id, job_id, caller=caller, db=db)
+    async with db.transaction() as tx:
+        allowed = await may_ask(tx, found[0], interval_seconds=verifier.policy.hint_interval_seconds)
+    info = await verifier.verify(found[1], task_id) if allowed else None
+    relay.wake()
+    return Asked(await get(found[0], caller=caller, db=db), info)
+
+
+async def _find_task(task_id: str, job_id: UUID | None, *, caller: Caller, db: Database) -> tuple[UUID, UUID]:
+    async with db.connection() as connection:
+        known = await repository.find_job_of_task(connection, task_id, wallets=caller.wallets)
+        if known:
+            return known
+        job = await repository.find_job(connection, job_id, wallets=caller.wallets) if job_id else None
+    if job is None or job.attempt_id is None or not caller.is_admin:
+        raise NotFound("Job not found")
+    return job.id, job.attempt_id
+
+
+def not_readable(asked: Asked) -> NotYet | None:
+    """Kie.ai's answer when it said nothing about the task."""
+    return asked.info if isinstance(asked.info, NotYet) and not asked.job.status.is_final else None
+
+
+def parse_uuid(text: str, field: str) -> UUID:
+    """A UUID from a path or body; InvalidInput naming the field."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInput(field, f"{field} must be a UUID") from None
+
+
+async def balance(wallet: str, *, caller: Caller, db: Database) -> int:
+    """Credits of a wallet of the caller; NotFound also for other people's."""
+    _sees(caller, wallet)
+    async with db.connection() as connection:
+        credits_left = await repository.find_balance(connection, wallet)
+    if credits_left is None:
+        raise NotFound("Wallet not found")
+    return credits_left
+
+
+def _sees(caller: Caller, wallet: str) -> None:
+    unknowable = "\x00" in wallet  # PostgreSQL has no such text
+    if unknowable or (caller.wallets is not None and wallet not in caller.wallets):
+        raise NotFound("Wallet not found")
+
+
+async def ledger(wallet: str, *, limit: int, caller: Caller, db: Database) -> list[dict[str, object]]:
+    """The newest movements of a wallet of the caller."""
+    await balance(wallet, caller=caller, db=db)
+    async with db.connection() as connection:
+        return await repository.ledger(connection, wallet, limit=limit)
+
+
+async def timeline(job_id: UUID, *, caller: Caller, db: Database) -> list[dict[str, object]]:
+    """Everything that happened to a job of the caller."""
+    await get(job_id, caller=caller, db=db)
+    async with db.connection() as connection:
+        return await repository.timeline(connection, job_id)

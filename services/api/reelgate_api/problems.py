@@ -1,0 +1,109 @@
+"""Errors as the caller sees them: RFC 9457 problem details that also carry the guide's `error` member."""
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from reelgate_api.schemas import explain
+from reelgate_common.domain import errors
+
+log = structlog.get_logger(__name__)
+
+_RETRY_SECONDS = 2
+
+# The one table from what went wrong to what the caller is told: status, stable code, title.
+_TABLE: dict[type[errors.ReelgateError], tuple[int, str, str]] = {
+    errors.InvalidInput: (400, "invalid_input", "The request is not valid"),
+    errors.NotAuthenticated: (401, "unauthorized", "A valid credential is needed"),
+    errors.InsufficientCredits: (402, "insufficient_credits", "The balance does not cover the price"),
+    errors.NotAllowed: (403, "forbidden", "This credential may not do that"),
+    errors.NotFound: (404, "not_found", "There is no such thing here"),
+    errors.AlreadySent: (409, "already_sent", "The job was sent already"),
+    errors.IdempotencyMismatch: (422, "idempotency_mismatch", "The Idempotency-Key was used for another request"),
+    errors.Unavailable: (503, "unavailable", "A part of the gateway is away: try again"),
+}
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+class Problem(BaseModel):
+    """RFC 9457, with the guide's `error` string beside it."""
+
+    type: str = Field(default="about:blank")
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable name of the problem.")
+    error: str = Field(description="The same as detail, where the guide's clients look.")
+    field: str | None = Field(default=None, description="The input that is wrong.")
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error responses of a route, for the OpenAPI document."""
+    titles = {status: title for status, _, title in _TABLE.values()} | {413: "The body is too large"}
+    content = {"content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
+    unchanged = {304: {"description": "Unchanged since the ETag given."}}
+    return {status: unchanged.get(status) or {"description": titles[status]} | content for status in statuses}
+
+
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    **extra: Any,
+) -> JSONResponse:
+    """One problem as an answer."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, "error": detail}
+    return JSONResponse(body | extra, status_code=status, headers=headers, media_type="application/problem+json")
+
+
+async def _expected(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.ReelgateError)  # noqa: S101 -- registered for these only
+    status, code, title = next(row for kind, row in _TABLE.items() if isinstance(error, kind))
+    headers: dict[str, str] = {}
+    extra: dict[str, Any] = {}
+    detail = str(error)
+    if isinstance(error, errors.InvalidInput):
+        extra = {"field": error.field}
+    if isinstance(error, errors.InsufficientCredits):
+        extra = {"balance": error.balance, "cost": error.cost}
+    if isinstance(error, errors.NotAuthenticated):
+        headers = {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, errors.Unavailable):
+        log.warning("request_unavailable", error=detail)
+        headers, detail = {"Retry-After": str(_RETRY_SECONDS)}, "Temporarily unavailable: try again"
+    return problem(status, code, title, detail, headers=headers, **extra)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    found = explain(error.errors())
+    status, code, title = _TABLE[errors.InvalidInput]
+    return problem(status, code, title, found[0]["message"] or "", field=found[0]["field"], errors=found)
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    code = _HTTP_CODES.get(error.status_code, "invalid_input")
+    detail = str(error.detail)
+    return problem(error.status_code, code, detail, detail, headers=dict(error.headers or {}))
+
+
+async def _crashed(_: Request, error: Exception) -> JSONResponse:
+    log.error("request_crashed", exc_info=error)
+    return problem(500, "internal", "Something broke on our side", "Internal error: it was logged")
+
+
+def install(app: FastAPI) -> None:
+    """Register the only places where errors become answers."""
+    app.add_exception_handler(errors.ReelgateError, _expected)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _crashed)

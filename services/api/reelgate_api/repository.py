@@ -1,0 +1,209 @@
+"""Every SQL statement of the API."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from reelgate_common import jobs
+from reelgate_common.db import Connection
+from reelgate_common.domain.job import Job
+from reelgate_common.domain.request import VideoRequest
+from reelgate_common.ids import new_id
+from reelgate_common.messages import JobRequested
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job about to be accepted. Its id is made before the statement, so that a try can be repeated."""
+
+    id: UUID
+    request: VideoRequest
+    cost: int
+    owner: str
+    key: str | None
+    request_hash: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptResult:
+    """What became of one of them. `balance` is None for a wallet never seen, else from before the charge."""
+
+    made: bool
+    covered: bool
+    balance: int | None
+
+
+async def accept(db: Connection, new: Sequence[NewJob], *, expires_in: timedelta) -> list[AcceptResult]:
+    """Charge and store jobs in one statement: all of a job's rows or none of them.
+
+    Wallets are locked in order before anything is written, so that batches do not deadlock. Of each wallet
+    the prefix that its balance covers is accepted, and of these the ones whose idempotency key is new.
+    """
+    rows = await db.fetch(
+        """
+        WITH asked AS MATERIALIZED (
+            SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::jsonb[], $5::jsonb[], $6::uuid[],
+                                 $7::text[], $8::text[], $9::bytea[])
+              WITH ORDINALITY AS t(id, wallet, cost, request, event, charge_id, owner, key, request_hash, n)
+        ), wallet AS MATERIALIZED (
+            SELECT wallet_address, credits, last_turn FROM credits
+             WHERE wallet_address = ANY($2::text[])
+             ORDER BY wallet_address
+               FOR NO KEY UPDATE
+        ), ranked AS MATERIALIZED (
+            SELECT asked.*, wallet.credits AS balance,
+                   sum(cost) OVER per_wallet <= wallet.credits AS covered,
+                   -- the round in which it is sent: one job of each wallet a round
+                   greatest(wallet.last_turn + 1,
+                            (SELECT min(turn) FROM video_jobs WHERE status = 'pending'))
+                   + row_number() OVER per_wallet - 1 AS turn
+              FROM asked JOIN wallet ON wallet.wallet_address = asked.wallet
+            WINDOW per_wallet AS (PARTITION BY asked.wallet ORDER BY asked.n)
+        ), keyed AS (
+            INSERT INTO idempotency_keys (owner, key, request_hash, job_id)
+            SELECT owner, key, request_hash, id FROM ranked
+             WHERE covered AND key IS NOT NULL
+             ORDER BY owner, key
+            ON CONFLICT DO NOTHING
+            RETURNING job_id
+        ), made AS (
+            INSERT INTO video_jobs (id, wallet_address, prompt, image_urls, aspect_ratio, model, generation_type,
+                                    resolution, duration, watermark, metadata, client_reference_id, cost, turn,
+                                    expires_at, deadline_at, next_attempt_at, republish_after)
+            SELECT ranked.id, ranked.wallet, r.prompt, r.image_urls, r.aspect_ratio, r.model, r.generation_type,
+                   r.resolution, r.duration, r.watermark, r.metadata, r.client_reference_id, ranked.cost, ranked.turn,
+                   now() + $10::interval, now() + $10::interval, now(), now() + interval '10 s'
+              FROM ranked,
+                   jsonb_to_record(ranked.request) AS r(
+                       prompt text, image_urls jsonb, aspect_ratio text, model text, generation_type text,
+                       resolution text, duration integer, watermark text, metadata jsonb, client_reference_id text)
+             WHERE ranked.covered AND (ranked.key IS NULL OR ranked.id IN (SELECT job_id FROM keyed))
+            ON CONFLICT (id) DO NOTHING
+            RETURNING id, wallet_address, cost, turn
+        ), debited AS (
+            UPDATE credits
+               SET credits = credits - spent.total, last_turn = spent.last_turn, updated_at = now()
+              FROM (SELECT wallet_address, sum(cost)::bigint AS total, max(turn) AS last_turn
+                      FROM made GROUP BY wallet_address) AS spent
+             WHERE credits.wallet_address = spent.wallet_address
+        ), charged AS (
+            INSERT INTO credit_transactions (id, wallet_address, job_id, transaction_type, amount, description)
+            SELECT asked.charge_id, made.wallet_address, made.id, 'charge', -made.cost, 'Video generation'
+              FROM made JOIN asked USING (id)
+        ), told AS (
+            INSERT INTO job_events (job_id, seq, event, status, service, reason)
+            SELECT id, 1, 'accepted', 'pending', 'api', cost || ' credits charged' FROM made
+        ), queued AS (
+            INSERT INTO outbox (event_id, routing_key, job_id, payload)
+            SELECT (asked.event->>'event_id')::uuid, $11, made.id, asked.event FROM made JOIN asked USING (id)
+        )
+        SELECT asked.id IN (SELECT id FROM made) AS made, coalesce(ranked.covered, false) AS covered, ranked.balance
+          FROM asked LEFT JOIN ranked USING (n)
+         ORDER BY asked.n
+        """,
+        [job.id for job in new],
+        [job.request.wallet_address for job in new],
+        [job.cost for job in new],
+        [asdict(job.request) for job in new],
+        [JobRequested(job_id=job.id, job_version=1).model_dump(mode="json") for job in new],
+        [new_id() for _ in new],
+        [job.owner for job in new],
+        [job.key for job in new],
+        [job.request_hash for job in new],
+        expires_in,
+        JobRequested.routing_key,
+    )
+    return [AcceptResult(**row) for row in rows]
+
+
+async def open_wallet(db: Connection, wallet: str, *, signup_credits: int) -> None:
+    """Open a wallet with its signup grant; nothing when it is open already."""
+    await db.execute(
+        """
+        WITH opened AS (
+            INSERT INTO credits (wallet_address, credits) VALUES ($1, $2)
+            ON CONFLICT DO NOTHING
+            RETURNING wallet_address
+        )
+        INSERT INTO credit_transactions (id, wallet_address, transaction_type, amount, description)
+        SELECT $3, wallet_address, 'signup', $2, 'Welcome credits' FROM opened WHERE $2 > 0
+        """,
+        wallet,
+        signup_credits,
+        new_id(),
+    )
+
+
+async def find_idempotency_key(db: Connection, owner: str, key: str) -> tuple[UUID, bytes] | None:
+    """The job a key stands for, and the hash of the request that made it."""
+    row = await db.fetchrow(
+        "SELECT job_id, request_hash FROM idempotency_keys WHERE owner = $1 AND key = $2", owner, key
+    )
+    return (row["job_id"], row["request_hash"]) if row else None
+
+
+async def job_exists(db: Connection, job_id: UUID) -> bool:
+    """Whether a try whose answer was lost had been kept."""
+    return bool(await db.fetchval("SELECT true FROM video_jobs WHERE id = $1", job_id))
+
+
+async def find_job(db: Connection, job_id: UUID, *, wallets: Sequence[str] | None) -> Job | None:
+    """A job of one of these wallets (None: of any)."""
+    row = await db.fetchrow(
+        "SELECT * FROM video_jobs WHERE id = $1 AND ($2::text[] IS NULL OR wallet_address = ANY($2))", job_id, wallets
+    )
+    return jobs.as_job(row) if row else None
+
+
+async def find_job_of_task(db: Connection, task_id: str, *, wallets: Sequence[str] | None) -> tuple[UUID, UUID] | None:
+    """Job and attempt of a task we know, of one of these wallets."""
+    row = await db.fetchrow(
+        """
+        SELECT j.id, a.id AS attempt_id
+          FROM job_attempts a JOIN video_jobs j ON j.id = a.job_id
+         WHERE a.task_id = $1 AND a.operation = 'generate'
+           AND ($2::text[] IS NULL OR j.wallet_address = ANY($2))
+        """,
+        task_id,
+        wallets,
+    )
+    return (row["id"], row["attempt_id"]) if row else None
+
+
+async def request_cancel(tx: Connection, job_id: UUID) -> None:
+    """Ask for a cancellation that is honoured if the send turns out not to have happened."""
+    await tx.execute(
+        "UPDATE video_jobs SET cancel_requested_at = coalesce(cancel_requested_at, now()) WHERE id = $1", job_id
+    )
+
+
+async def timeline(db: Connection, job_id: UUID) -> list[dict[str, Any]]:
+    """Every entry of a job, oldest first."""
+    rows = await db.fetch(
+        "SELECT seq, at, event, status, service, attempt, reason FROM job_events WHERE job_id = $1 ORDER BY seq", job_id
+    )
+    return [dict(row) for row in rows]
+
+
+async def find_balance(db: Connection, wallet: str) -> int | None:
+    """Credits of a wallet; None for one never seen."""
+    balance: int | None = await db.fetchval("SELECT credits FROM credits WHERE wallet_address = $1", wallet)
+    return balance
+
+
+async def ledger(db: Connection, wallet: str, *, limit: int) -> list[dict[str, Any]]:
+    """The newest movements of a wallet."""
+    rows = await db.fetch(
+        """
+        SELECT id, transaction_type, amount, job_id, description, created_at
+          FROM credit_transactions
+         WHERE wallet_address = $1
+         ORDER BY id DESC
+         LIMIT $2
+        """,
+        wallet,
+        limit,
+    )
+    return [dict(row) for row in rows]

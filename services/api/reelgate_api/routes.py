@@ -1,0 +1,185 @@
+"""HTTP in: parse, hand to a handler, answer."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from reelgate_api import handlers
+from reelgate_api.dependencies import CallerDep, IdempotencyKey, PartsDep, check_cron_secret
+from reelgate_api.problems import responses
+from reelgate_api.schemas import (
+    Accepted,
+    GenerateBody,
+    JobEnvelope,
+    JobView,
+    Ledger,
+    ManualCallbackBody,
+    Timeline,
+    Wallet,
+)
+from reelgate_common import republish
+from reelgate_common.domain.job import Job, JobStatus
+
+router = APIRouter()
+
+_POLL_SECONDS = 2  # the guide's script and hook poll this often
+_CALLBACK_PATH = "/api/video/kie-ai-callback"
+_CALLBACK_HEADERS = ("content-type", "x-webhook-timestamp", "x-webhook-signature")
+
+JobId = Annotated[str, Path(description="The job's id, a UUID.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])]
+_ONE_CRON_PASS = 500
+
+
+@router.post(
+    "/api/video/generate",
+    status_code=202,
+    operation_id="create_video",
+    tags=["videos"],
+    responses=responses(400, 401, 402, 403, 413, 422, 503),
+)
+async def create_video(
+    body: GenerateBody, key: IdempotencyKey, caller: CallerDep, parts: PartsDep, response: Response
+) -> Accepted:
+    """Accept a job: 202 means stored, charged and queued, not yet sent."""
+    request = body.to_request(reference_limit=parts.settings.kie_reference_image_limit)
+    accepted = await handlers.accept(
+        request, key=key, caller=caller, db=parts.db, relay=parts.relay, settings=parts.settings
+    )
+    response.headers["Location"] = f"/api/video/jobs/{accepted.job_id}"
+    response.headers["Retry-After"] = str(_POLL_SECONDS)
+    if accepted.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return Accepted(job_id=accepted.job_id)
+
+
+@router.get(
+    "/api/video/jobs/{id}",
+    response_model=JobEnvelope,
+    operation_id="get_video",
+    tags=["videos"],
+    responses=responses(304, 400, 401, 403, 404, 503),
+)
+async def get_video(
+    id: JobId,  # noqa: A002 -- the name in the path
+    caller: CallerDep,
+    parts: PartsDep,
+    response: Response,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Any:
+    """A job as it stands. Poll with the ETag until its status is completed or failed."""
+    job = await handlers.get(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
+    etag = f'"{job.version}"'
+    headers = {"ETag": etag} if job.status.is_final else {"ETag": etag, "Retry-After": str(_POLL_SECONDS)}
+    if if_none_match and {etag, "*"} & {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return _envelope(job)
+
+
+def _envelope(job: Job) -> JobEnvelope:
+    return JobEnvelope(job=JobView.of(job))
+
+
+@router.post(
+    "/api/video/jobs/{id}/cancel",
+    operation_id="cancel_video",
+    tags=["videos"],
+    responses=responses(400, 401, 403, 404, 409, 503),
+)
+async def cancel_video(id: JobId, caller: CallerDep, parts: PartsDep) -> JobEnvelope:  # noqa: A002
+    """Take a job back before it is sent; its charge is returned.
+
+    While a send is under way the wish is kept, and honoured if the send turns out not to have happened.
+    """
+    job = await handlers.cancel(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db, relay=parts.relay)
+    return _envelope(job)
+
+
+@router.get(
+    "/api/video/jobs/{id}/timeline",
+    operation_id="get_video_timeline",
+    tags=["videos"],
+    responses=responses(400, 401, 403, 404, 503),
+)
+async def get_video_timeline(id: JobId, caller: CallerDep, parts: PartsDep) -> Timeline:  # noqa: A002
+    """Everything that happened to a job: what, when, which attempt, who decided and why."""
+    events = await handlers.timeline(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
+    return Timeline.model_validate({"events": events})
+
+
+@router.get(
+    "/api/wallets/{wallet_address}",
+    operation_id="get_wallet",
+    tags=["wallets"],
+    responses=responses(401, 403, 404, 503),
+)
+async def get_wallet(wallet_address: str, caller: CallerDep, parts: PartsDep) -> Wallet:
+    """The balance of a wallet."""
+    credits_left = await handlers.balance(wallet_address, caller=caller, db=parts.db)
+    return Wallet(wallet_address=wallet_address, credits=credits_left)
+
+
+@router.get(
+    "/api/wallets/{wallet_address}/ledger",
+    operation_id="get_wallet_ledger",
+    tags=["wallets"],
+    responses=responses(400, 401, 403, 404, 503),
+)
+async def get_wallet_ledger(
+    wallet_address: str, caller: CallerDep, parts: PartsDep, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> Ledger:
+    """The newest movements of a wallet's credits."""
+    entries = await handlers.ledger(wallet_address, limit=limit, caller=caller, db=parts.db)
+    return Ledger.model_validate({"entries": entries})
+
+
+@router.post(
+    "/api/video/manual-callback",
+    operation_id="ask_kie",
+    tags=["videos"],
+    responses=responses(400, 401, 403, 404, 503),
+)
+async def ask_kie(body: ManualCallbackBody, caller: CallerDep, parts: PartsDep) -> JSONResponse:
+    """Ask Kie.ai about a task now, and settle its job by the answer."""
+    job_id = handlers.parse_uuid(body.jobId, "jobId") if body.jobId else None
+    asked = await handlers.ask(
+        body.taskId, job_id, caller=caller, db=parts.db, verifier=parts.verifier, relay=parts.relay
+    )
+    if asked.job.status is JobStatus.COMPLETED:
+        return JSONResponse({"success": True, "videoUrl": asked.job.video_url})
+    if asked.job.status.is_final:
+        return JSONResponse({"success": False, "error": asked.job.error_message})
+    if unreadable := handlers.not_readable(asked):
+        return JSONResponse({"error": "Failed to check task status", "details": unreadable.why}, status_code=400)
+    return JSONResponse({"message": "Task still processing", "successFlag": 0})
+
+
+@router.get(
+    "/api/cron/process-video-jobs",
+    dependencies=[Depends(check_cron_secret)],
+    operation_id="process_video_jobs",
+    tags=["operations"],
+    responses=responses(401, 503),
+)
+async def process_video_jobs(parts: PartsDep) -> dict[str, int]:
+    """Queue again what waits and lost its message. Sending needs no cron: this only heals."""
+    processed = await republish.run_once(parts.db, parts.bus, by="api", limit=_ONE_CRON_PASS)
+    parts.relay.wake()
+    return {"processed": processed}
+
+
+@router.api_route(_CALLBACK_PATH, methods=["GET", "POST"], include_in_schema=False)
+async def callback(request: Request, parts: PartsDep) -> Response:
+    """Hand Kie.ai's webhook on to the callback service, so that one origin serves both."""
+    if parts.callback_service is None:
+        return JSONResponse({"error": "CALLBACK_SERVICE_URL is not set"}, status_code=503)
+    answer = await parts.callback_service.forward(
+        request.method,
+        _CALLBACK_PATH,
+        query=request.url.query,
+        headers={name: request.headers[name] for name in _CALLBACK_HEADERS if name in request.headers},
+        body=await request.body(),
+    )
+    kept = {name: answer.headers[name] for name in ("content-type", "retry-after") if name in answer.headers}
+    return Response(answer.content, status_code=answer.status_code, headers=kept)

@@ -1,0 +1,312 @@
+"""HTTP bodies, and the wording of what is wrong with them."""
+
+import ipaddress
+import json
+import socket
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from reelgate_common.domain import request
+from reelgate_common.domain.job import Job
+from reelgate_common.domain.request import VideoRequest
+
+MAX_PROMPT = 5000  # characters; the vendor publishes no limit, this is far above any prompt met
+_MAX_URL = 2048
+_MAX_METADATA_BYTES = 16 * 1024
+_IMAGES_REQUIRED = "image_urls required (1-8 images)"
+
+
+def wrong(message: str) -> PydanticCustomError:
+    """A validation error whose text is shown to the caller as it stands."""
+    return PydanticCustomError("shown", "{text}", {"text": message})
+
+
+def _text(value: str) -> str:
+    """PostgreSQL stores neither NUL nor half a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise wrong("text must be valid Unicode") from None
+    if "\x00" in value:
+        raise wrong("text must not contain the NUL character")
+    return value
+
+
+def _public_url(url: str) -> str:
+    """Judge a URL by its form: what its name resolves to is for the vendor, who fetches it."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise wrong("image_urls must be http(s) URLs: this one cannot be read") from None
+    if parts.scheme not in {"http", "https"} or not host or len(url) > _MAX_URL or not url.isprintable() or " " in url:
+        raise wrong(f"image_urls must be http(s) URLs of at most {_MAX_URL} characters")
+    if parts.username is not None or parts.password is not None:
+        raise wrong("image_urls must not carry a user name or password")
+    if _is_private(host):
+        raise wrong("image_urls must be public: Kie.ai cannot fetch from a private or local address")
+    return url
+
+
+def _is_private(host: str) -> bool:
+    # As clients read it: digits and letters of other shapes, and the ideographic full stop.
+    name = unicodedata.normalize("NFKC", host).replace("\u3002", ".").rstrip(".").lower()
+    if name == "localhost" or name.endswith((".localhost", ".local", ".internal")) or not name:
+        return True
+    try:
+        address = ipaddress.ip_address(name.split("%")[0])
+    except ValueError:
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(name))  # 127.1, 0x7f000001, 2130706433 and the like
+        except (OSError, UnicodeError, ValueError):
+            return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return not (mapped or address).is_global
+
+
+def _images(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise wrong(_IMAGES_REQUIRED)
+    if len(value) > 8:
+        raise wrong("Maximum 8 images allowed")
+    return value
+
+
+def _ratio(value: Any) -> Any:
+    ratio = request.ASPECT_RATIOS.get(value) if isinstance(value, str) else None
+    if ratio is None:
+        raise wrong("aspect_ratio must be landscape, portrait, 16:9, 9:16 or auto")
+    return ratio
+
+
+def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+    except (ValueError, RecursionError):  # NaN, lone surrogates, or nested too deep: PostgreSQL would refuse it
+        raise wrong("metadata must be plain JSON") from None
+    if size > _MAX_METADATA_BYTES:
+        raise wrong(f"metadata must be at most {_MAX_METADATA_BYTES} bytes of JSON")
+    if "\\u0000" in json.dumps(value).replace("\\\\", ""):  # an escaped backslash before u0000 is plain text
+        raise wrong("metadata must not contain the NUL character")
+    return value
+
+
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT), AfterValidator(_text)]
+Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_text)]
+Reference = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_text)]
+TaskId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_text)]
+
+
+class GenerateBody(BaseModel):
+    """A job to be accepted. Unknown fields are ignored, as in the guide."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    wallet_address: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")] = Field(
+        description="Whose credits pay, and who may see the job.", examples=["test_wallet_123"]
+    )
+    prompt: Prompt | None = Field(
+        default=None, description="What the video shows.", examples=["A character waving hello"]
+    )
+    image_urls: Annotated[list[Annotated[str, AfterValidator(_public_url)]], BeforeValidator(_images)] | None = Field(
+        default=None,
+        description="1-8 public http(s) URLs; none with generation_type TEXT_2_VIDEO.",
+        examples=[["https://example.com/image.png"]],
+    )
+    aspect_ratio: Annotated[Literal["16:9", "9:16", "Auto"], BeforeValidator(_ratio)] = Field(
+        default="16:9",
+        description="landscape (16:9), portrait (9:16) or auto.",
+        examples=["landscape"],
+        json_schema_extra={"enum": list(request.ASPECT_RATIOS)},
+    )
+    model: Literal["veo3_fast", "veo3", "veo3_lite"] = Field(default="veo3_fast", description="Speed against quality.")
+    generation_type: Literal["TEXT_2_VIDEO", "FIRST_AND_LAST_FRAMES_2_VIDEO", "REFERENCE_2_VIDEO"] | None = Field(
+        default=None, description="How images are used; chosen by model when left out."
+    )
+    resolution: Literal["720p", "1080p", "4k"] = Field(default="720p", description="Of the finished video.")
+    duration: Literal[4, 6, 8] = Field(default=8, description="Seconds.")
+    watermark: Label | None = Field(default=None, description="Text burnt into the video.")
+    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = Field(
+        default=None, description="Yours; kept and given back, at most 16 KiB of JSON."
+    )
+    client_reference_id: Reference | None = Field(default=None, description="Yours; kept and given back.")
+
+    def to_request(self, *, reference_limit: int) -> VideoRequest:
+        """Fill in defaults and check the combination; InvalidInput naming field and fix."""
+        images = self.image_urls or []
+        generation_type = self.generation_type or request.default_type(self.model, len(images))
+        request.check_limits(
+            generation_type,
+            model=self.model,
+            images=len(images),
+            duration=self.duration,
+            reference_limit=reference_limit,
+        )
+        return VideoRequest(
+            wallet_address=self.wallet_address,
+            prompt=self.prompt or "Generate a video",
+            image_urls=tuple(images),
+            generation_type=generation_type,
+            **self.model_dump(
+                include={
+                    "aspect_ratio",
+                    "model",
+                    "resolution",
+                    "duration",
+                    "watermark",
+                    "metadata",
+                    "client_reference_id",
+                }
+            ),
+        )
+
+
+class ManualCallbackBody(BaseModel):
+    """A question about a task, as in the guide."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    taskId: TaskId  # noqa: N815 -- the guide's spelling
+    jobId: str | None = None  # noqa: N815 -- the guide's spelling
+
+
+class Accepted(BaseModel):
+    """The job is stored, charged and queued; not yet sent."""
+
+    job_id: UUID
+
+
+class JobView(BaseModel):
+    """A job as its owner sees it."""
+
+    id: UUID
+    status: Literal["pending", "processing", "completed", "failed"]
+    state: str = Field(description="The finer state behind status.")
+    version: int
+    wallet_address: str
+    prompt: str
+    image_urls: list[str]
+    aspect_ratio: str
+    model: str
+    generation_type: str
+    resolution: str
+    duration: int
+    watermark: str | None
+    metadata: dict[str, Any] | None
+    client_reference_id: str | None
+    video_url: str | None
+    error_message: str | None
+    failure_code: str | None
+    cost: int = Field(description="Credits charged.")
+    refunded: bool = Field(description="Whether the charge was given back.")
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """What of a job is shown: no task id, no attempt."""
+        return cls(
+            status=job.status.shown,
+            state=job.status.value,
+            refunded=job.refunded_at is not None,
+            **{name: getattr(job, name) for name in cls.model_fields.keys() - {"status", "state", "refunded"}},
+        )
+
+
+class JobEnvelope(BaseModel):
+    """The guide's shape."""
+
+    job: JobView
+
+
+class TimelineEntry(BaseModel):
+    """One thing that happened to a job."""
+
+    seq: int
+    at: datetime
+    event: str
+    status: str
+    service: str = Field(description="Who decided.")
+    attempt: int | None
+    reason: str | None
+
+
+class Timeline(BaseModel):
+    """Everything that happened to a job, oldest first."""
+
+    events: list[TimelineEntry]
+
+
+class Wallet(BaseModel):
+    """A balance in credits."""
+
+    wallet_address: str
+    credits: int
+
+
+class LedgerEntry(BaseModel):
+    """One movement of credits."""
+
+    id: UUID
+    transaction_type: str
+    amount: int = Field(description="What the balance gained; negative for a charge.")
+    job_id: UUID | None
+    description: str | None
+    created_at: datetime
+
+
+class Ledger(BaseModel):
+    """The newest movements of a wallet first."""
+
+    entries: list[LedgerEntry]
+
+
+def explain(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str | None]]:
+    """Turn pydantic's errors into sentences that name the field and the fix."""
+    return [{"field": _field(error), "message": _sentence(error)} for error in errors]
+
+
+def _field(error: Mapping[str, Any]) -> str | None:
+    parts = [part for part in error["loc"] if part not in {"body", "query", "path", "header"}]
+    if error["type"] == "json_invalid" or not parts:
+        return None
+    path = str(parts[0])
+    for part in parts[1:]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path
+
+
+_REQUIRED = {
+    "wallet_address": "wallet_address required",
+    "image_urls": _IMAGES_REQUIRED,
+    "taskId": "taskId required",
+}
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    kind, field = error["type"], _field(error)
+    context = error.get("ctx", {})
+    if field is None:
+        return "The body is not valid JSON" if kind == "json_invalid" else "The body must be a JSON object"
+    if field in _REQUIRED and (kind == "missing" or error.get("input") in (None, "", [])):
+        return _REQUIRED[field]
+    if field == "wallet_address":
+        return "wallet_address must be 1-128 visible ASCII characters"
+    sentences = {
+        "shown": context.get("text"),
+        "string_too_long": f"{field} must be at most {context.get('max_length')} characters",
+        "string_too_short": f"{field} must not be empty",
+        "string_type": f"{field} must be a string",
+        "string_unicode": f"{field} must be valid Unicode",
+        "dict_type": f"{field} must be a JSON object",
+        "literal_error": f"{field} must be {context.get('expected', '').replace(chr(39), '')}",
+    }
+    return sentences.get(kind) or f"{field}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -1,0 +1,63 @@
+"""What the API can be told."""
+
+import ipaddress
+import json
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from reelgate_common.domain import pricing
+from reelgate_common.service import ServiceSettings
+from reelgate_common.settings import BaseUrl, PublicUrlSettings
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class Settings(ServiceSettings, PublicUrlSettings):
+    """The public HTTP surface."""
+
+    auth_mode: Literal["required", "open"] = "required"
+    cron_secret: SecretStr | None = None  # unset: the cron endpoint is closed
+    api_workers: int = Field(default=1, ge=1, le=64)
+    # Where the callback path is forwarded to; unset where a gateway in front routes it itself.
+    callback_service_url: BaseUrl | None = None
+    cors_allow_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(default_factory=list)
+    signup_credits: int = Field(default=0, ge=0)
+    # A number of credits (for veo3_fast at 720p; the others in the vendor's ratio), or a JSON object
+    # {"model": {"resolution": credits}} that is the whole price list.
+    credits_per_video: Annotated[dict[str, dict[str, Annotated[int, Field(gt=0)]]], NoDecode] = Field(
+        default_factory=pricing.default_prices
+    )
+    kie_reference_image_limit: int = Field(default=8, ge=1, le=8)
+    max_body_bytes: int = Field(default=256 * 1024, ge=1024)
+
+    @field_validator("credits_per_video", mode="before")
+    @classmethod
+    def _one_number_scales_the_list(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            given = json.loads(value)
+        except ValueError:
+            raise ValueError("must be a number of credits, or a JSON object of them") from None
+        return pricing.default_prices(given) if isinstance(given, int) and given > 0 else given
+
+    @model_validator(mode="after")
+    def _open_stays_at_home(self) -> "Settings":
+        host = urlsplit(self.public_base_url).hostname or ""
+        if self.auth_mode == "open" and not _is_loopback(host):
+            raise ValueError("AUTH_MODE=open serves anyone: it needs a loopback PUBLIC_BASE_URL")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

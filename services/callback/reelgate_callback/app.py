@@ -1,0 +1,50 @@
+"""The composition root of the callback service."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from reelgate_callback import consumers
+from reelgate_callback.routes import router
+from reelgate_callback.settings import Settings
+from reelgate_common import health
+from reelgate_common.body_limit import BodyLimit
+from reelgate_common.domain.errors import InvalidInput, NotFound, Unavailable
+from reelgate_common.service import open_core
+from reelgate_common.verification import Verifier
+
+# Kie.ai repeats what is not answered with 200, so 503 means "say it again".
+_STATUS = {InvalidInput: 400, NotFound: 404, Unavailable: 503}
+
+
+async def _refuse(_: Request, error: Exception) -> JSONResponse:
+    status = _STATUS[type(error)]
+    if status == 503:
+        return JSONResponse({"error": "Temporarily unavailable"}, status_code=503, headers={"Retry-After": "2"})
+    return JSONResponse({"error": str(error)}, status_code=status)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The app for these settings. Closed in reverse: consumers stop first, the pool last."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        async with AsyncExitStack() as stack:
+            core = await stack.enter_async_context(open_core("callback", settings))
+            verifier = Verifier(core.db, core.kie, settings, "callback")
+            subscriptions = consumers.build(core, verifier, settings)
+            await stack.enter_async_context(core.bus.consuming(subscriptions))
+            # Webhooks are stored while the broker is away, so only the database decides readiness.
+            checks = {"database": health.database(core.db)}
+            yield {"db": core.db, "relay": core.relay, "settings": settings, "checks": checks}
+
+    app = FastAPI(title="Reelgate callback", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(router)
+    app.routes.extend(health.routes(lambda request: request.state.checks))
+    for error in _STATUS:
+        app.add_exception_handler(error, _refuse)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_callback_bytes)
+    return app

@@ -1,0 +1,122 @@
+"""Use cases of the callback service: keep what Kie.ai says as a hint, then ask whether it is true."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from reelgate_callback import repository
+from reelgate_callback.repository import Callback
+from reelgate_callback.settings import Settings
+from reelgate_common import jobs, metrics, outbox
+from reelgate_common.auth import hash_secret
+from reelgate_common.db import Database
+from reelgate_common.domain.errors import InvalidInput, NotFound
+from reelgate_common.domain.job import Attempt, JobStatus
+from reelgate_common.ids import new_id
+from reelgate_common.kie import answers, signature
+from reelgate_common.messages import CallbackReceived
+from reelgate_common.outbox import Relay
+from reelgate_common.verification import Verifier, may_ask
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """What came in, before anything of it is believed."""
+
+    body: bytes
+    attempt: str | None
+    token: str | None
+    timestamp: str | None
+    signature: str | None
+
+
+async def receive(webhook: Webhook, *, db: Database, relay: Relay, settings: Settings) -> UUID:
+    """Keep a webhook about one of our jobs and return the job's id; its truth is checked later.
+
+    InvalidInput when it is no JSON object or names no task; NotFound for a task we do not know, unless it
+    comes with the token of the call that made it.
+    """
+    parsed = answers.envelope(webhook.body)
+    if parsed is None:
+        _count("malformed")
+        raise InvalidInput(None, "The body is not a JSON object")
+    task_id = answers.task_id_of(parsed)
+    if task_id is None:
+        _count("no_task_id")
+        raise InvalidInput("data.taskId", "Missing taskId")
+    _count_signature(webhook, task_id, settings)
+    async with db.transaction() as tx:
+        found = await repository.find_attempts(tx, attempt_id=_uuid(webhook.attempt), task_id=task_id)
+        attempt, token_ok = _match(found, webhook, task_id)
+        if attempt is None:
+            _count("unknown_task")
+            raise NotFound("Job not found")
+        callback = Callback(
+            id=new_id(), job_id=attempt.job_id, attempt_id=attempt.id, task_id=task_id, token_ok=token_ok
+        )
+        body = webhook.body.decode("utf-8", "replace").replace("\x00", "")
+        fresh = await repository.store(tx, callback, body=body, body_hash=hashlib.sha256(webhook.body).digest())
+        if fresh:
+            if token_ok:
+                await repository.hint_task(tx, attempt.id, task_id)
+            await outbox.add(tx, CallbackReceived(job_id=attempt.job_id, job_version=0, callback_id=callback.id))
+    relay.wake()
+    _count("stored" if fresh else "repeated")
+    log.info("callback_received", job_id=str(attempt.job_id), task_id=task_id, token_ok=token_ok, fresh=fresh)
+    return attempt.job_id
+
+
+def _match(found: Sequence[tuple[Attempt, bytes]], webhook: Webhook, task_id: str) -> tuple[Attempt | None, bool]:
+    """Whose webhook it is: the owner of the task; else the attempt whose token it carries."""
+    given = hash_secret(webhook.token or "")
+    named = _uuid(webhook.attempt)
+    for attempt, token_hash in found:
+        if attempt.task_id == task_id:
+            return attempt, attempt.id == named and hmac.compare_digest(token_hash, given)
+    for attempt, token_hash in found:
+        if attempt.id == named and attempt.task_id is None and hmac.compare_digest(token_hash, given):
+            return attempt, True
+    return None, False
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
+
+
+def _count(result: str) -> None:
+    metrics.callbacks.labels(result).inc()
+
+
+def _count_signature(webhook: Webhook, task_id: str, settings: Settings) -> None:
+    if settings.kie_webhook_hmac_key is None:
+        return
+    key = settings.kie_webhook_hmac_key.get_secret_value()
+    said = signature.check(key, task_id, timestamp=webhook.timestamp, signature=webhook.signature)
+    _count(f"signature_{said}")
+    if said is not signature.Signature.GOOD:
+        log.warning("callback_signature", task_id=task_id, found=said)
+
+
+async def verify(message: CallbackReceived, *, db: Database, relay: Relay, verifier: Verifier) -> None:
+    """Ask record-info about the task a webhook named, and settle its job by the answer.
+
+    Asked at most once per job per interval: a hint that comes too soon only makes the next check sooner.
+    """
+    async with db.transaction() as tx:
+        callback = await repository.find_callback(tx, message.callback_id)
+        job = await jobs.lock_job(tx, message.job_id)
+        if callback is None or job is None or job.status is JobStatus.COMPLETED:
+            return
+        if not await may_ask(tx, job.id, interval_seconds=verifier.policy.hint_interval_seconds):
+            return
+    await verifier.verify(callback.attempt_id, callback.task_id)
+    relay.wake()

@@ -1,0 +1,1 @@
+"""Polls stale tasks, heals what got stuck, refunds what did not deliver."""

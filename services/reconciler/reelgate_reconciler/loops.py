@@ -1,0 +1,48 @@
+"""The clock: each pass again and again, every one on its own."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from reelgate_common import metrics
+from reelgate_common.bus import TROUBLE
+from reelgate_common.domain.errors import Unavailable
+from reelgate_reconciler.handlers import Reconciler
+
+log = structlog.get_logger(__name__)
+
+Pass = Callable[[], Awaitable[int]]
+
+
+def build(reconciler: Reconciler) -> list[Coroutine[Any, Any, None]]:
+    """Every pass with how often it runs."""
+    settings = reconciler.settings
+    return [
+        every(settings.reconcile_seconds, "check_due", reconciler.check_due),
+        every(settings.reconcile_seconds, "end_overdue", reconciler.end_overdue),
+        every(settings.sweep_seconds, "sweep_refunds", reconciler.sweep_refunds),
+        every(settings.sweep_seconds, "republish", reconciler.republish),
+        every(settings.mend_seconds, "mend_topology", reconciler.mend_topology),
+        every(settings.clean_seconds, "clean", reconciler.clean),
+    ]
+
+
+async def every(seconds: float, name: str, run_once: Pass) -> None:
+    """Run a pass until cancelled; one that fails is logged and counted, and the next comes in its time."""
+    while True:
+        try:
+            count = await run_once()
+        except (Unavailable, *TROUBLE) as error:
+            count = 0
+            log.warning("pass_put_off", task=name, error=str(error))
+        except Exception:
+            count = 0
+            metrics.loop_failures.labels(name).inc()
+            log.exception("pass_crashed", task=name)
+        if count:
+            log.info("pass_done", task=name, count=count)
+        # Spread, so that replicas do not all look at the same moment.
+        await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311

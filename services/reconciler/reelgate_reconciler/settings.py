@@ -1,0 +1,18 @@
+"""What the reconciler can be told."""
+
+from pydantic import Field
+
+from reelgate_common.service import ServiceSettings
+from reelgate_common.settings import Seconds
+
+
+class Settings(ServiceSettings):
+    """How often it looks, and how much it does at once."""
+
+    reconcile_seconds: Seconds = 1  # due checks and deadlines
+    sweep_seconds: Seconds = 5  # lost permits and lost refunds
+    mend_seconds: Seconds = 30  # the broker's topology
+    clean_seconds: Seconds = 300  # old rows
+    checks_per_pass: int = Field(default=10, ge=1)  # the vendor allows 10 queries a second
+    callback_days: float = Field(default=14, gt=0, allow_inf_nan=False)
+    idempotency_hours: float = Field(default=24, gt=0, allow_inf_nan=False)

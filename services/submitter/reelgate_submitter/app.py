@@ -1,0 +1,32 @@
+"""The composition root of the submitter: what it opens, in which order."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+
+from reelgate_common import health
+from reelgate_common.service import open_core
+from reelgate_submitter import consumers, repository
+from reelgate_submitter.handlers import BY, Submitter
+from reelgate_submitter.settings import Settings
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Health and metrics; the work runs in the lifespan. Closed in reverse: permits stop first, the pool last."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
+        async with AsyncExitStack() as stack:
+            core = await stack.enter_async_context(open_core(BY, settings))
+            async with core.db.transaction() as tx:
+                await repository.ensure_slots(tx, settings.kie_sends_per_window)
+            submitter = Submitter(core.db, core.kie, core.relay, settings)
+            subscriptions = consumers.build(submitter, core.bus.publisher)
+            consumer = await stack.enter_async_context(core.bus.consuming(subscriptions))
+            stack.callback(submitter.stopping.set)
+            checks = {"database": health.database(core.db), "broker": health.consuming(consumer)}
+            yield {"checks": checks}
+
+    return Starlette(lifespan=lifespan, routes=health.routes(lambda request: request.state.checks))
