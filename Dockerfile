@@ -1,0 +1,33 @@
+# One image for every process; the command says which: python -m reelgate_<name>, or reelgate <command>.
+FROM python:3.12-slim-bookworm AS builder
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+# The locked packages first: this layer lasts until the lock changes. Everything after it works offline.
+COPY requirements-runtime.lock .
+RUN pip wheel --require-hashes --wheel-dir /wheels --requirement requirements-runtime.lock
+RUN pip install --no-index --find-links /wheels hatchling
+COPY libs libs
+COPY services services
+RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels libs/* services/*
+# From the wheels only what the members ask for: the build backend stays behind, and so does pip.
+RUN python -m venv --without-pip /opt/reelgate \
+    && pip --python /opt/reelgate/bin/python install --no-index --find-links /wheels \
+        reelgate-cli reelgate-api reelgate-submitter reelgate-callback reelgate-reconciler reelgate-simulator
+
+FROM python:3.12-slim-bookworm
+# A fixed number, so that volumes and policies can name it.
+RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin reelgate
+COPY --from=builder /opt/reelgate /opt/reelgate
+# Nothing is written to disk at run time: the root file system may be read-only.
+ENV PATH=/opt/reelgate/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HTTP_HOST=0.0.0.0 \
+    HTTP_PORT=8000
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+# Liveness only: a part that is away must not get this process killed. http.client knows no proxies.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
+    CMD ["python", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['HTTP_PORT']), timeout=2); c.request('GET', '/healthz'); assert c.getresponse().status == 200"]
+CMD ["python", "-m", "reelgate_api"]

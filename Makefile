@@ -1,0 +1,60 @@
+VENV := .venv
+PY := $(VENV)/bin/python
+LOCAL := $(PY) -m reelgate_local
+MEMBERS := libs/common libs/cli $(addprefix services/,api submitter callback reconciler simulator) deploy/local
+PACKAGES := common cli api submitter callback reconciler simulator local
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test bench lint format check lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## Make .venv from the lock; every other target does it when needed
+
+$(VENV)/.ready: requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS))
+	@deploy/local/make-venv.sh $(VENV)
+	@echo "installing the locked packages into $(VENV)"
+	@$(PY) -m pip install --quiet --require-hashes -r requirements.lock
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation $(addprefix -e ,$(MEMBERS))
+	@touch $@
+
+demo: $(VENV)/.ready ## Start everything, send a job, watch it, save the video; then a failing one; stop
+	@$(LOCAL) demo
+
+up: $(VENV)/.ready ## Start the local stack in the background (STACK=<name> for a second one)
+	@$(LOCAL) up
+
+down: $(VENV)/.ready ## Stop it and remove its data
+	@$(LOCAL) down
+
+test: $(VENV)/.ready ## Run every test, with a database and a broker of their own
+	@$(LOCAL) test -- python -m pytest -n 2 --cov --cov-report=term $(ARGS)
+
+bench: $(VENV)/.ready ## Measure the accept path and the pipeline on this machine
+	@$(PY) tests/bench/bench.py
+
+lint: $(VENV)/.ready ## Check format, style, types and who imports whom
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/.ready ## Format, and fix what can be fixed
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+check: lint test ## All that a change must pass
+
+lock: $(VENV)/.ready ## Resolve requirements.lock anew
+	$(PY) -m uv pip compile requirements.in --group pyproject.toml:dev --universal --python-version 3.11 \
+		--generate-hashes --no-header --annotation-style line --quiet \
+		$(addprefix --no-emit-package reelgate-,$(PACKAGES)) -o requirements.lock
+	@(grep -v deploy/local requirements.in; echo hatchling) | $(PY) -m uv pip compile - --constraint requirements.lock \
+		--universal --python-version 3.11 --generate-hashes --no-header --annotation-style line --quiet \
+		$(addprefix --no-emit-package reelgate-,$(filter-out local,$(PACKAGES))) -o requirements-runtime.lock
+
+clean: ## Stop every stack and remove all that was made
+	@if [ -e $(VENV)/.ready ]; then $(LOCAL) down --all; fi
+	rm -rf $(VENV) .local .coverage .coverage.* htmlcov .hypothesis \
+		.mypy_cache .pytest_cache .ruff_cache .import_linter_cache
