@@ -1,0 +1,109 @@
+"""The reelgate command, as an operator runs it."""
+
+import asyncio
+import json
+import os
+import sys
+
+import pytest
+
+from reelgate_common import auth, migrations, topology
+
+
+@pytest.fixture
+def reelgate():
+    """Run the command with these settings and no others of ours; its exit code, output and errors."""
+
+    async def run(*words, **settings):
+        env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "AMQP_URL")}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "reelgate_cli", *words),
+            env=env | settings,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return process.returncode, out.decode(), err.decode()
+
+    return run
+
+
+@pytest.fixture
+def amqp_url(broker):
+    return broker.amqp_url.get_secret_value()
+
+
+async def test_migrate_brings_an_empty_database_up_to_date_and_can_be_repeated(reelgate, new_database, amqp_url):
+    async with new_database(empty=True) as url:
+        first = await reelgate("migrate", DATABASE_URL=url, AMQP_URL=amqp_url)
+        second = await reelgate("migrate", DATABASE_URL=url, AMQP_URL=amqp_url)
+
+    applied = "".join(f"applied {migration.name}\n" for migration in migrations.known())
+    rest = "schema is up to date\ntopology is up to date\n"
+    assert first[:2] == (0, applied + rest)
+    assert second[:2] == (0, rest)
+
+
+async def test_topology_repair_declares_what_is_missing(reelgate, channel, amqp_url):
+    await channel.queue_delete(topology.JOB_CANCELED.retry_name)
+
+    code, out, _ = await reelgate("topology", "repair", AMQP_URL=amqp_url)
+
+    assert (code, out) == (0, "topology is up to date\n")
+    assert await channel.declare_queue(topology.JOB_CANCELED.retry_name, passive=True)
+
+
+async def test_a_key_is_made_and_shown_once(reelgate, database_url, db, stored):
+    code, out, _ = await reelgate("keys", "create", "shop", "--wallet", "w1", "--json", DATABASE_URL=database_url)
+
+    made = json.loads(out)
+    async with db.connection() as connection:
+        caller = await auth.find_caller(connection, made["key"])
+    assert code == 0
+    assert (caller.wallets, caller.is_admin) == (("w1",), False)
+    assert made["key"] not in str(await stored.rows("SELECT * FROM api_keys"))
+
+
+async def test_an_admins_key_is_for_all_wallets(reelgate, database_url, db):
+    _, out, _ = await reelgate("keys", "create", "ops", "--admin", DATABASE_URL=database_url)
+
+    async with db.connection() as connection:
+        caller = await auth.find_caller(connection, out.splitlines()[0])
+    assert (caller.wallets, caller.is_admin) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [(["migrate"], "DATABASE_URL"), (["keys", "create", "x"], "DATABASE_URL"), (["topology", "repair"], "AMQP_URL")],
+)
+async def test_a_missing_setting_is_one_clear_line(reelgate, words, missing):
+    code, _, err = await reelgate(*words)
+
+    assert code != 0
+    assert err == f"Bad settings:\n  {missing}: is not set\n"
+
+
+async def test_a_broker_that_is_away_is_one_clear_line(reelgate, unused_tcp_port):
+    code, _, err = await reelgate("topology", "repair", AMQP_URL=f"amqp://u:s3cret@127.0.0.1:{unused_tcp_port}/")
+
+    assert code != 0
+    assert err.startswith("The broker is not reachable: ")
+    assert "s3cret" not in err
+    assert "Traceback" not in err
+
+
+async def test_a_database_that_does_not_exist_is_one_clear_line(reelgate, database_url):
+    code, _, err = await reelgate("keys", "create", "x", DATABASE_URL=database_url + "_not")
+
+    assert code != 0
+    assert "does not exist" in err
+    assert "Traceback" not in err
+
+
+async def test_an_unmigrated_database_is_one_clear_line(reelgate, new_database):
+    async with new_database(empty=True) as url:
+        code, _, err = await reelgate("keys", "create", "x", DATABASE_URL=url)
+
+    assert code != 0
+    assert "Traceback" not in err
