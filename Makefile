@@ -5,7 +5,7 @@ MEMBERS := libs/common libs/cli $(addprefix services/,api submitter callback rec
 PACKAGES := common cli api submitter callback reconciler simulator local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test bench lint format check lock clean
+.PHONY: help setup demo up down test chaos bench lint format check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ down: $(VENV)/.ready ## Stop it and remove its data
 	@$(LOCAL) down
 
 test: $(VENV)/.ready ## Run every test, with a database and a broker of their own
-	@$(LOCAL) test -- python -m pytest -n 2 --cov --cov-report=term $(ARGS)
+	@$(LOCAL) test -- python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
+
+chaos: $(VENV)/.ready ## Break everything at random for CHAOS_SECONDS=600 (CHAOS_SEED repeats a round), after the fault suite
+	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(LOCAL) test -- python -m pytest -v tests/chaos tests/model $(ARGS)
 
 bench: $(VENV)/.ready ## Measure the accept path and the pipeline on this machine
 	@$(PY) tests/bench/bench.py

@@ -30,6 +30,9 @@ from reelgate_common.outbox import Relay
 from reelgate_common.settings import JobSettings, PostgresSettings, RabbitSettings
 from reelgate_submitter import repository as submitter_repository
 
+# What tests of whole gateways share; its assertions shall tell as much as a test's own.
+pytest.register_assert_rewrite("gateway")
+
 SERVER = os.environ.get("DATABASE_URL") or "postgresql://postgres@127.0.0.1:5432/postgres"
 BROKER = os.environ.get("AMQP_URL") or "amqp://guest:guest@127.0.0.1:5672/"
 # Plain lines: tracebacks drawn with every local variable take seconds.

@@ -29,27 +29,27 @@ async def kill(stack, service: str) -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_kill_9_of_any_service_loses_nothing_and_doubles_nothing(stack, mixed_jobs, ended_right, dice):
-    sending = asyncio.create_task(mixed_jobs(stack, 120))
+async def test_kill_9_of_any_service_loses_nothing_and_doubles_nothing(stack, dice):
+    sending = asyncio.create_task(stack.mixed_jobs(120))
     for service in [*SERVICES, *dice.choices(SERVICES, k=4)]:
         await kill(stack, service)
 
     jobs = await sending
     await stack.at_rest()
 
-    await ended_right(stack, jobs, spared=("submit_unknown",))
+    await stack.ended_right(jobs, spared=("submit_unknown",))
     await stack.audit()
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("server", ["beam.smp", "postgres"])
-async def test_kill_9_of_a_server_loses_nothing_and_doubles_nothing(stack, mixed_jobs, ended_right, server):
-    sending = asyncio.create_task(mixed_jobs(stack, 40))
+async def test_kill_9_of_a_server_loses_nothing_and_doubles_nothing(stack, server):
+    sending = asyncio.create_task(stack.mixed_jobs(40))
     await stack.some_are("processing")
     kill_tree(stack.server(server))
 
     jobs = await sending
     await stack.at_rest()
 
-    await ended_right(stack, jobs, spared=("submit_unknown",))
+    await stack.ended_right(jobs, spared=("submit_unknown",))
     await stack.audit()

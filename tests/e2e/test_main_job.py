@@ -26,12 +26,12 @@ def open_stack(run_stack):
 
 
 @pytest.mark.timeout(300)
-async def test_two_hundred_jobs_of_every_kind_all_end_right(stack, mixed_jobs, ended_right):
-    jobs = await mixed_jobs(stack, 200)
+async def test_two_hundred_jobs_of_every_kind_all_end_right(stack):
+    jobs = await stack.mixed_jobs(200)
 
     await stack.at_rest()
 
-    await ended_right(stack, jobs)
+    await stack.ended_right(jobs)
     await stack.audit()
 
 

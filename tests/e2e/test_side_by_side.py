@@ -64,19 +64,17 @@ async def seconds(stack):
 
 
 @pytest.mark.timeout(300)
-async def test_two_of_every_service_make_no_difference(stack, seconds, mixed_jobs, ended_right):
-    jobs = await mixed_jobs(stack, 100)
+async def test_two_of_every_service_make_no_difference(stack, seconds):
+    jobs = await stack.mixed_jobs(100)
     await stack.at_rest()
 
-    await ended_right(stack, jobs)
+    await stack.ended_right(jobs)
     await stack.audit()
 
 
 @pytest.mark.timeout(300)
-async def test_a_service_told_to_stop_under_load_finishes_its_work_and_exits_with_0(
-    stack, seconds, mixed_jobs, ended_right
-):
-    sending = asyncio.create_task(mixed_jobs(stack, 60))
+async def test_a_service_told_to_stop_under_load_finishes_its_work_and_exits_with_0(stack, seconds):
+    sending = asyncio.create_task(stack.mixed_jobs(60))
     await stack.some_are("processing")
     for second in seconds.values():
         os.kill(second.process.pid, signal.SIGTERM)
@@ -86,5 +84,5 @@ async def test_a_service_told_to_stop_under_load_finishes_its_work_and_exits_wit
     await stack.at_rest()
 
     assert codes == dict.fromkeys(SERVICES, 0)
-    await ended_right(stack, jobs)
+    await stack.ended_right(jobs)
     await stack.audit()

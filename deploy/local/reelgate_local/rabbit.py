@@ -84,6 +84,26 @@ class PrivateRabbit:
             await self._child.kill()
         await self._stop_epmd()
 
+    async def control(self, *words: str) -> str:
+        """Run rabbitmqctl on it, for what only an operator can do; what it printed."""
+        if self.data is None:
+            raise LocalError("the broker was never started")
+        process = await asyncio.create_subprocess_exec(
+            str(self._script.with_name("rabbitmqctl")),
+            *("--quiet", "--node", self._node, *words),
+            env=self._environment(self.data),
+            cwd=self.data,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            user=self._account.uid if self._account else None,
+            group=self._account.gid if self._account else None,
+        )
+        said, _ = await process.communicate()
+        if process.returncode != 0:
+            raise LocalError(f"rabbitmqctl {words[0]}: {said.decode(errors='replace').strip()}")
+        return said.decode(errors="replace").strip()
+
     async def destroy(self) -> None:
         """Kill it and remove its data: nothing of it is left."""
         await self.kill()

@@ -5,7 +5,7 @@ caller's question. None of them decides: Kie.ai's record-info does.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
@@ -133,20 +133,32 @@ class Verifier:
         A job that has its video, or was canceled, is not asked about again.
         """
         again = job.status not in {JobStatus.COMPLETED, JobStatus.CANCELED}
-        seconds = self._next_check_seconds(job, waits_for_url=waits_for_url)
+        soonest, latest = self._between(job, waits_for_url=waits_for_url)
         await tx.execute(
-            "UPDATE video_jobs SET next_check_at = now() + $2::interval WHERE id = $1",
+            """
+            UPDATE video_jobs
+               SET next_check_at = CASE WHEN $2 THEN now()
+                   + least(greatest($3::interval, (now() - coalesce(started_at, created_at)) / 2), $4::interval) END
+             WHERE id = $1
+            """,
             job.id,
-            timedelta(seconds=seconds) if again else None,
+            again,
+            timedelta(seconds=soonest),
+            timedelta(seconds=latest),
         )
 
-    def _next_check_seconds(self, job: Job, *, waits_for_url: bool) -> float:
+    def _between(self, job: Job, *, waits_for_url: bool) -> tuple[float, float]:
+        """The least and the most seconds until the next question; between them, half of the task's age.
+
+        The age is told by the database's clock: a process's own may be wrong.
+        """
+        policy = self.policy
         if job.status.is_final:
-            return self.policy.late_check_seconds
+            return policy.late_check_seconds, policy.late_check_seconds
         if waits_for_url:
-            return min(max(self.policy.empty_result_grace_seconds / 2, 0.5), self.policy.max_poll_seconds)
-        age = (datetime.now(UTC) - (job.started_at or job.created_at)).total_seconds()
-        return min(max(self.policy.first_poll_seconds / 2, age / 2), self.policy.max_poll_seconds)
+            wait = min(max(policy.empty_result_grace_seconds / 2, 0.5), policy.max_poll_seconds)
+            return wait, wait
+        return policy.first_poll_seconds / 2, policy.max_poll_seconds
 
 
 async def _mark(tx: Connection, attempt: Attempt, verdict: str) -> None:

@@ -1,0 +1,145 @@
+"""RabbitMQ carries, PostgreSQL knows: whatever becomes of the broker, every job comes to its end."""
+
+import asyncio
+import random
+import re
+import uuid
+
+import aio_pika
+import pytest
+
+from reelgate_common import topology
+
+WORK_QUEUES = [queue.name for queue in topology.QUEUES]
+
+
+async def jobs(rig, count=6):
+    async with rig.client() as client:
+        prompts = [f"Broker {uuid.uuid4().hex}" for _ in range(count)]
+        return await asyncio.gather(*(rig.create(client, prompt, "broker") for prompt in prompts))
+
+
+async def all_completed(rig, ids):
+    await asyncio.gather(*(rig.reached(job_id, "completed", seconds=90) for job_id in ids))
+
+
+async def test_jobs_are_accepted_while_the_broker_is_gone_and_done_when_it_is_back(rig):
+    await rig.servers.rabbit.stop()
+    ids = await jobs(rig)
+    waiting = await rig.sql("SELECT count(*) AS n FROM outbox")
+    await rig.servers.rabbit.start()
+
+    assert waiting[0]["n"] >= len(ids)
+    await all_completed(rig, ids)
+
+
+@pytest.mark.parametrize(
+    ("alarm", "over"),
+    [
+        (("set_vm_memory_high_watermark", "absolute", "1MB"), ("set_vm_memory_high_watermark", "0.4")),
+        (("set_disk_free_limit", str(10**17)), ("set_disk_free_limit", "1MB")),
+    ],
+    ids=["memory", "disk"],
+)
+async def test_a_broker_in_alarm_takes_nothing_and_loses_nothing(rig, alarm, over):
+    """It stops reading who publishes: jobs are accepted and wait in the outbox."""
+    under_way = await jobs(rig)
+    await rig.servers.rabbit.control(*alarm)
+    try:
+        ids = await jobs(rig)
+        assert (await rig.sql("SELECT count(*) AS n FROM outbox"))[0]["n"] > 0
+    finally:
+        await rig.servers.rabbit.control(*over)
+
+    await all_completed(rig, under_way + ids)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("close_all_connections", "--vhost", "reelgate", "maintenance"),
+        ("eval", "[exit(Channel, kill) || Channel <- rabbit_channel:list()]."),
+    ],
+    ids=["connections", "channels"],
+)
+async def test_connections_and_channels_closed_by_the_broker_come_back(rig, words):
+    ids = await jobs(rig)
+    await rig.servers.rabbit.control(*words)
+    ids += await jobs(rig)
+
+    await all_completed(rig, ids)
+
+
+@pytest.mark.parametrize("name", WORK_QUEUES)
+async def test_a_queue_that_was_deleted_is_made_again_and_what_it_held_is_done(rig, name):
+    ids = await jobs(rig)
+    async with rig.client() as client:
+        refunded = await rig.create(client, f"{uuid.uuid4().hex} sim:policy", "broker")
+    async with rig.channel() as channel:
+        await channel.queue_delete(name)
+    ids += await jobs(rig)
+
+    await all_completed(rig, ids)
+    await rig.reached(refunded, "failed", seconds=90)
+
+
+async def test_a_line_to_the_broker_that_went_dead_silently(rig):
+    rig.line("submitter", "broker").freeze()
+    ids = await jobs(rig)
+    await rig.heal()
+
+    await all_completed(rig, ids)
+
+
+async def test_a_full_queue_fills_the_outbox_and_nothing_else(rig):
+    """A queue that refuses is as good as a broker that is away: the message stays in its row."""
+    policy = ("--vhost", "reelgate", "full")
+    queue = f"^{re.escape(topology.JOB_REQUESTED.name)}$"
+    await rig.kill("submitter")
+    await rig.servers.rabbit.control("set_policy", *policy, queue, '{"max-length":1}', "--apply-to", "queues")
+    try:
+        ids = await jobs(rig, 12)
+
+        async def refused():
+            return await rig.sql("SELECT FROM outbox WHERE attempts > 0")
+
+        await rig.until(refused)
+    finally:
+        await rig.servers.rabbit.control("clear_policy", *policy)
+    await rig.start("submitter")
+
+    await all_completed(rig, ids)
+
+
+async def test_messages_that_come_twice_and_in_any_order_change_nothing(rig):
+    """Everything ever said, said again: only what the database says counts."""
+    kept = []
+    async with rig.channel() as channel:
+        everything = await channel.declare_queue(exclusive=True)
+        exchange = await channel.get_exchange(topology.EXCHANGE, ensure=False)
+        await everything.bind(exchange, "#")
+        done = await rig.mixed_jobs(20)
+        await rig.at_rest()
+        before = await state(rig)
+        while message := await everything.get(no_ack=True, fail=False):
+            kept.append(message)
+        again = kept * 2
+        random.shuffle(again)
+        for message in again:
+            copy = aio_pika.Message(message.body, headers=message.headers, message_id=uuid.uuid4().hex)
+            await exchange.publish(copy, message.routing_key)
+
+    async def handled():
+        return not await rig.depths()
+
+    await rig.until(handled)
+    await rig.at_rest()
+    assert len(kept) >= 20
+    assert await state(rig) == before
+    await rig.ended_right(done)
+
+
+async def state(rig):
+    """Every job's end and every movement of money."""
+    jobs = await rig.sql("SELECT id, status, version, video_url, failure_code, refunded_at FROM video_jobs ORDER BY id")
+    return jobs, await rig.sql("SELECT id, amount FROM credit_transactions ORDER BY id")

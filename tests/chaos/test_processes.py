@@ -1,0 +1,71 @@
+"""Processes stopped in good order, frozen for a while, or with a wrong idea of the time."""
+
+import asyncio
+import os
+import signal
+import uuid
+
+import pytest
+from fault_proxy import Toward
+
+SETTINGS = {"KIE_SEND_TIMEOUT_SECONDS": "20"}  # longer than any freeze: what wakes up reads what came meanwhile
+
+
+async def test_a_rolling_restart_under_load_loses_nothing_and_every_process_ends_with_0(rig):
+    sending = asyncio.create_task(rig.mixed_jobs(60))
+    codes = {}
+    for name in rig.processes:
+        codes[name] = await rig.stop(name)
+        await rig.start(name)
+
+    jobs = await sending
+    await rig.at_rest()
+
+    assert codes == dict.fromkeys(rig.processes, 0)
+    await rig.ended_right(jobs)
+
+
+async def test_a_submitter_frozen_past_its_lease_still_brings_in_the_truth_of_its_own_call(rig):
+    prompt = f"{uuid.uuid4().hex} sim:lost-callback"
+    trap = rig.line("submitter", "vendor").trap(prompt.encode(), Toward.SERVER, stops=Toward.CLIENT)
+    async with rig.client() as client:
+        job_id = await rig.create(client, prompt, "frozen")
+    await trap.sprung.wait()
+    os.kill(rig.pid("submitter"), signal.SIGSTOP)
+    try:
+        await rig.reached(job_id, "unknown")
+        await rig.heal()  # the answer arrives while it sleeps
+    finally:
+        os.kill(rig.pid("submitter"), signal.SIGCONT)
+
+    await rig.reached(job_id, "completed")
+    assert await rig.timeline(job_id) == ["accepted", "claimed", "unknown", "submitted", "completed"]
+
+
+@pytest.mark.parametrize("service", ["api", "callback", "reconciler"])
+async def test_a_process_frozen_for_a_while_harms_nobody(rig, service):
+    jobs = await rig.mixed_jobs(20)
+    os.kill(rig.pid(service), signal.SIGSTOP)
+    try:
+        await rig.some_are_over()
+    finally:
+        os.kill(rig.pid(service), signal.SIGCONT)
+    await rig.at_rest()
+
+    await rig.ended_right(jobs)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_clocks_that_step_decide_nothing(rig, hours):
+    """Leases and deadlines are the database's; a process's own clock may say what it likes."""
+    sending = asyncio.create_task(rig.mixed_jobs(30))
+    await rig.some_are("processing")
+    for name in rig.processes[::2]:
+        rig.step_clock(name, hours * 3600)
+
+    jobs = await sending
+    await rig.at_rest()
+    for name in rig.processes:
+        rig.step_clock(name, 0)
+
+    await rig.ended_right(jobs)
