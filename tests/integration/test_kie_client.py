@@ -14,6 +14,7 @@ import structlog
 from reelgate_common.domain.job import Job, JobStatus
 from reelgate_common.kie.answers import NotYet, Succeeded
 from reelgate_common.kie.client import KieClient
+from reelgate_common.kie.requests import Extension, Options
 from reelgate_common.settings import KieSettings
 
 KEY = "kie-s3cret-key"
@@ -159,6 +160,186 @@ async def test_the_vendor_is_sent_what_was_asked_for(client, job, server):
         "enableTranslation": True,
         "callBackUrl": CALLBACK,
     }
+
+
+async def test_the_fields_a_job_does_not_hold_are_sent_when_asked_for(client, job, server):
+    options = Options(seeds=12345, translate=False)
+    await client.generate(job, callback_url=CALLBACK, send_before=time.monotonic() + 60, options=options)
+
+    body = json.loads(server.requests[0][1])
+    assert (body["seeds"], body["enableTranslation"]) == (12345, False)
+
+
+@pytest.mark.parametrize(("model", "word"), [("veo3_fast", "fast"), ("veo3", "quality"), ("veo3_lite", "lite")])
+async def test_an_extension_is_sent_in_the_words_of_its_own_endpoint(client, server, model, word):
+    extension = Extension(task_id="task", prompt="and then", model=model, seeds=10_000, watermark="me")
+    sent = await client.extend(extension, callback_url=CALLBACK, send_before=time.monotonic() + 60)
+
+    assert (sent.outcome, sent.task_id) == ("accepted", TASK["data"]["taskId"])
+    [(head, body)] = server.requests
+    assert head.startswith("POST /api/v1/veo/extend HTTP/1.1\r\n")
+    assert json.loads(body) == {
+        "taskId": "task",
+        "prompt": "and then",
+        "model": word,
+        "seeds": 10_000,
+        "watermark": "me",
+        "callBackUrl": CALLBACK,
+    }
+
+
+async def test_what_was_not_asked_for_is_not_sent(client, server):
+    await client.extend(Extension(task_id="t", prompt="p"), callback_url=CALLBACK, send_before=time.monotonic() + 60)
+    await client.upgrade_4k("t")
+
+    bodies = [json.loads(body) for _, body in server.requests]
+    assert bodies == [
+        {"taskId": "t", "prompt": "p", "model": "fast", "callBackUrl": CALLBACK},
+        {"taskId": "t", "index": 0},
+    ]
+
+
+# Every call but generate, which has its own tests above, and record-info below.
+OTHERS = {
+    "extend": lambda client, end: client.extend(
+        Extension(task_id="t", prompt="p"), callback_url=CALLBACK, send_before=end
+    ),
+    "get-1080p-video": lambda client, end: client.upgrade_1080p("a&b", send_before=end),
+    "get-4k-video": lambda client, end: client.upgrade_4k("t", callback_url=CALLBACK, send_before=end),
+    "credit": lambda client, _: client.balance(),
+    "download-url": lambda client, _: client.download_link("https://tempfile.aiquickdraw.com/p/a.mp4"),
+    "file-stream-upload": lambda client, _: client.upload(b"\r\n", path="p", name="n.png", media_type="image/png"),
+    "file-base64-upload": lambda client, _: client.upload_base64(b"x", path="p", name="n", media_type="image/png"),
+    "file-url-upload": lambda client, _: client.upload_from("https://x/y.png", path="p", name="n"),
+}
+PAID = ["extend", "get-1080p-video", "get-4k-video"]
+each_other = pytest.mark.parametrize("call", OTHERS)
+
+
+async def make(client, call, *, within=60.0):
+    return await OTHERS[call](client, time.monotonic() + within)
+
+
+@each_other
+async def test_every_call_goes_to_its_own_path_with_the_key(client, server, call):
+    await make(client, call)
+
+    [(head, _)] = server.requests
+    assert head.split()[1].partition("?")[0].rpartition("/")[2] == call
+    assert f"authorization: bearer {KEY}" in head.lower()
+
+
+@each_other
+@pytest.mark.parametrize("behaviour", ["silence", "dribble", "reset", "endless"])
+async def test_a_break_after_the_request_was_written_is_unknown_for_every_call(open_client, server, call, behaviour):
+    server.behave = getattr(server, behaviour)
+    short = dict.fromkeys(("kie_send_timeout_seconds", "kie_query_timeout_seconds", "kie_upload_timeout_seconds"), 0.4)
+
+    async with open_client(server.url, **short) as client:
+        answer = await make(client, call)
+
+    assert answer.outcome == "unknown"
+    assert len(server.requests) == 1
+
+
+@each_other
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"garbage that is no HTTP\r\n\r\n",
+        answer(b"<html>502</html>", status="502 Bad Gateway", kind="text/html"),
+        answer(b'{"code":200,"data":{"taskId":"a', length=500),
+        answer(b"{}"),
+        answer({"code": 200, "msg": "success", "data": None}),
+    ],
+    ids=["nothing", "no-http", "html", "cut-body", "empty-object", "no-data"],
+)
+async def test_an_unreadable_answer_is_unknown_for_every_call_and_nothing_is_repeated(client, server, call, raw):
+    server.behave = server.say(raw)
+
+    assert (await make(client, call)).outcome == "unknown"
+    assert len(server.requests) == 1
+
+
+@each_other
+async def test_a_vendor_that_is_away_was_sent_nothing(open_client, unused_tcp_port, call):
+    async with open_client(f"http://127.0.0.1:{unused_tcp_port}") as client:
+        assert (await make(client, call)).outcome == "not_sent"
+
+
+@pytest.mark.parametrize("call", PAID)
+async def test_past_its_time_nothing_that_costs_is_sent(client, server, call):
+    assert (await make(client, call, within=-0.001)).outcome == "not_sent"
+    assert server.requests == []
+
+
+@each_other
+async def test_a_throttle_and_a_bad_key_are_told_apart_for_every_call(client, server, call):
+    outcomes = []
+    for code in (429, 401):
+        server.behave = server.say(answer({"code": code, "msg": "said so", "data": None}))
+        outcomes.append((await make(client, call)).outcome)
+
+    assert outcomes == ["throttled", "blocked"]
+
+
+@each_other
+async def test_secrets_a_vendor_quotes_are_blanked(client, server, call):
+    told = f"No: Authorization was Bearer {KEY}, key {KEY}, callBackUrl {CALLBACK}"
+    server.behave = server.say(answer({"code": 422, "msg": told, "data": None}))
+
+    message = (await make(client, call)).message
+
+    assert message.startswith("No: Authorization was")
+    assert KEY not in message
+    assert "t0ken" not in message
+
+
+async def test_secrets_are_blanked_in_what_a_send_says_too(client, server, job):
+    server.behave = server.say(answer({"code": 422, "msg": f"{KEY} {CALLBACK}", "data": None}))
+
+    sent = await send(client, job)
+
+    assert sent.outcome == "refused"
+    assert KEY not in sent.message
+    assert "t0ken" not in sent.message
+
+
+@pytest.mark.parametrize("call", ["get-1080p-video", "get-4k-video"])
+async def test_an_upgrade_on_a_host_the_operator_does_not_take_is_not_given(open_client, server, call):
+    data = {"taskId": "t", "resultUrl": "https://evil.example/a.mp4", "resultUrls": ["https://evil.example/a.mp4"]}
+    server.behave = server.say(answer({"code": 200, "msg": "success", "data": data}))
+
+    async with open_client(server.url, result_url_hosts="tempfile.aiquickdraw.com") as client:
+        assert (await make(client, call)).video_url is None
+
+
+async def test_files_go_to_their_own_host_with_every_byte(open_client, server):
+    content = bytes(range(256)) + b"\r\n--boundary--\r\n"
+
+    async with open_client("http://127.0.0.1:1", kie_file_endpoint=server.url) as client:
+        await client.upload(content, path="images", name='c"at.png', media_type="image/png")
+
+    [(head, body)] = server.requests
+    assert head.startswith("POST /api/file-stream-upload HTTP/1.1\r\n")
+    assert content in body
+    assert b'name="uploadPath"\r\n\r\nimages\r\n' in body
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "given", "expected"),
+    [
+        ("https://api.kie.ai", None, "https://kieai.redpandaai.co"),
+        ("https://api.kie.ai/", None, "https://kieai.redpandaai.co"),
+        ("http://127.0.0.1:8090", None, "http://127.0.0.1:8090"),
+        ("http://127.0.0.1:8090", "https://files.example/", "https://files.example"),
+    ],
+)
+def test_files_for_a_stand_in_never_go_to_the_vendor_by_default(endpoint, given, expected):
+    values = {"kie_ai_api_key": KEY, "kie_ai_api_endpoint": endpoint} | ({"kie_file_endpoint": given} if given else {})
+
+    assert KieSettings(**values).file_endpoint == expected
 
 
 async def test_a_refused_connection_was_not_sent(open_client, job, unused_tcp_port):

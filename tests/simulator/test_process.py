@@ -88,6 +88,8 @@ def test_every_setting_reaches_the_config(monkeypatch):
         "SIM_SUBMIT_DELAY_SECONDS": "5",
         "SIM_SUBMIT_TIMEOUT_SECONDS": "6",
         "SIM_RECORD_DELAY_SECONDS": "7",
+        "SIM_UPGRADE_SECONDS": "11",
+        "SIM_QUERIES_PER_SECOND": "12",
         "SIM_CALLBACK_RETRY_SECONDS": "8",
         "SIM_CALLBACK_TIMEOUT_SECONDS": "9",
         "SIM_CREDITS": "10.5",
@@ -104,6 +106,7 @@ def test_every_setting_reaches_the_config(monkeypatch):
     assert (config.sends_per_window, config.send_window_seconds, config.video_seconds) == (1, 2, 3)
     assert (config.late, config.submit_delay_seconds, config.submit_timeout_seconds) == (4, 5, 6)
     assert (config.record_delay_seconds, config.callback_retry_seconds) == (7, 8)
+    assert (config.upgrade, config.queries_per_second) == (11, 12)
     assert (config.callback_timeout_seconds, config.credits) == (9, 10.5)
     assert (config.throttle_form, config.reference_image_limit) == ("http-429", 8)
 

@@ -1,6 +1,7 @@
 """What record-info says over the life of a task, scenario by scenario."""
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -57,6 +58,11 @@ async def test_origin_urls_come_with_the_word_or_another_ratio(kie, fields):
         ("sim:fail-500", 3, 500, "internal error, please try again later."),
         ("sim:fail-501", 3, 501, "Failed - Video generation task failed"),
         ("sim:fail-422", 3, 422, "Your request was rejected by Flow"),
+        ("sim:fail-402", 3, 402, "Credits insufficient"),
+        ("sim:fail-timeout", 3, 500, "Internal Error - Timeout"),
+        ("sim:fail-language", 3, 400, "Only English prompts"),
+        ("sim:fail-image", 3, 400, "public error unsafe image upload"),
+        ("sim:fail-audio", 3, 400, "The Google model was unable to generate audio"),
     ],
 )
 async def test_a_failure_is_told_inside_a_success(kie, words, flag, code, told):
@@ -192,3 +198,77 @@ async def test_a_stuck_task_never_ends(kie):
 
     assert (await kie.record(stuck))["data"]["successFlag"] == 0
     assert [body["data"]["taskId"] == stuck for body in await kie.receiver.wait_for()] == [False]
+
+
+@pytest.mark.parametrize(("word", "code"), [("sim:record-451", 451), ("sim:record-501", 501)])
+async def test_a_failure_on_top_comes_with_other_codes_too(kie, word, code):
+    task_id = await kie.create(word)
+    await kie.receiver.wait_for()
+
+    body = await kie.record(task_id)
+
+    assert (body["code"], body["data"]) == (code, None)
+
+
+async def test_the_first_reads_may_say_that_the_result_is_blank(kie):
+    task_id = await kie.create("sim:record-422")
+
+    reads = [await kie.record(task_id) for _ in range(4)]
+
+    assert [read["code"] for read in reads] == [422, 422, 422, 200]
+    assert reads[0]["msg"] == "record result data is blank"
+
+
+async def test_the_first_reads_may_be_a_success_without_data(kie):
+    task_id = await kie.create("sim:record-null")
+
+    reads = [await kie.record(task_id) for _ in range(4)]
+
+    assert [(read["code"], read["data"] is None) for read in reads] == [(200, True)] * 3 + [(200, False)]
+
+
+async def test_record_info_may_have_the_shape_of_the_old_api(kie):
+    data = await kie.ended(await kie.create("sim:record-old"))
+
+    assert "response" not in data
+    assert json.loads(data["resultUrls"])[0].endswith(f"{data['taskId']}.mp4")
+
+
+async def test_record_info_may_give_dates_as_the_documentation_does(kie):
+    data = await kie.ended(await kie.create("sim:record-dates"))
+
+    for name in ("createTime", "completeTime"):
+        time.strptime(data[name], "%Y-%m-%d %H:%M:%S")
+
+
+async def test_the_fallback_model_shows_in_record_and_callback(kie):
+    data = await kie.ended(await kie.create("sim:fallback"))
+    (callback,) = await kie.receiver.wait_for()
+
+    assert data["fallbackFlag"] is callback["data"]["fallbackFlag"] is True
+    assert callback["msg"].endswith("(using fallback model).")
+
+
+async def test_after_its_days_a_task_and_its_video_are_forgotten(kie):
+    task_id = await kie.create()
+    url = (await kie.ended(task_id))["response"]["resultUrls"][0]
+    assert (await kie.http.get(url)).status_code == 200
+
+    await kie.configure(retention_seconds=0)
+
+    body = await kie.record(task_id)
+    assert (body["code"], body["msg"], body["data"]) == (422, "Temporarily supports records within 14 days", None)
+    assert (await kie.http.get(url)).status_code == 404
+
+
+async def test_queries_beyond_their_own_limit_are_refused(kie):
+    task_id = await kie.create()
+    await kie.configure(queries_per_second=1)
+
+    answers = await asyncio.gather(*(kie.record(task_id) for _ in range(20)))
+
+    codes = [body["code"] for body in answers]
+    refused = codes.count(429)
+    assert codes.count(200) + refused == 20
+    assert refused == (await kie.stats())["queries_refused"]
+    assert refused > 0

@@ -14,3 +14,5 @@ late_successes = Counter("reelgate_late_successes_total", "Videos that came afte
 duplicate_deliveries = Counter("reelgate_duplicate_deliveries_total", "Second videos for one job.")
 breaker_open = Gauge("reelgate_breaker_open", "1 while vendor trouble stops all sends.")
 loop_failures = Counter("reelgate_loop_failures_total", "Passes of a periodic task that crashed.", ["task"])
+result_hosts_refused = Counter("reelgate_result_hosts_refused_total", "Results on a host RESULT_URL_HOSTS leaves out.")
+ledger_drift = Gauge("reelgate_ledger_drift", "Findings of the running audit's last pass, by rule.", ["rule"])

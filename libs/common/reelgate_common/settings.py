@@ -4,8 +4,8 @@ import re
 import sys
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MODEL_CONFIG = SettingsConfigDict(extra="ignore", env_ignore_empty=True, secrets_dir=None)
 
@@ -20,6 +20,12 @@ class BadSettings(Exception):
 def _no_slash(value: Any) -> Any:
     return value.rstrip("/") if isinstance(value, str) else value
 
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]  # in the environment: separated by commas
 
 BaseUrl = Annotated[str, BeforeValidator(_no_slash), Field(pattern=r"^https?://[^/\s]+")]
 
@@ -61,15 +67,37 @@ class RabbitSettings(BaseSettings):
     amqp_url: SecretStr
 
 
+_KIE_API = "https://api.kie.ai"
+_KIE_FILES = "https://kieai.redpandaai.co"
+
+
 class KieSettings(BaseSettings):
     """Kie.ai, as a client sees it."""
 
     model_config = MODEL_CONFIG
 
     kie_ai_api_key: SecretStr
-    kie_ai_api_endpoint: BaseUrl = "https://api.kie.ai"
+    kie_ai_api_endpoint: BaseUrl = _KIE_API
     kie_send_timeout_seconds: Seconds = 45  # the vendor answers within 0.5 s as a rule
     kie_query_timeout_seconds: Seconds = 15
+    kie_file_endpoint: BaseUrl | None = None
+    kie_upload_timeout_seconds: Seconds = 120
+    # Whose videos are given to callers; `.example.com` is every name below it; none: any host's.
+    result_url_hosts: Words = Field(default_factory=list)
+
+    @field_validator("result_url_hosts")
+    @classmethod
+    def _host_names(cls, hosts: list[str]) -> list[str]:
+        names = [host.lower() for host in hosts]
+        if not all(re.fullmatch(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)*", name) for name in names):
+            raise ValueError("must be host names separated by commas, such as cdn.example.com,.example.net")
+        return names
+
+    @property
+    def file_endpoint(self) -> str:
+        """Where files are handed over. A stand-in for Kie.ai gets them too: they must not go to the vendor then."""
+        is_vendor = self.kie_ai_api_endpoint == _KIE_API
+        return self.kie_file_endpoint or (_KIE_FILES if is_vendor else self.kie_ai_api_endpoint)
 
 
 class JobSettings(BaseSettings):

@@ -147,6 +147,8 @@ class GenerateBody(BaseModel):
             model=self.model,
             images=len(images),
             duration=self.duration,
+            resolution=self.resolution,
+            aspect_ratio=self.aspect_ratio,
             reference_limit=reference_limit,
         )
         return VideoRequest(
@@ -181,6 +183,9 @@ class Accepted(BaseModel):
     """The job is stored, charged and queued; not yet sent."""
 
     job_id: UUID
+    degraded: str | None = Field(
+        default=None, description="Only there while Kie.ai takes no jobs: the job waits, and is sent when it does."
+    )
 
 
 class JobView(BaseModel):
@@ -225,6 +230,14 @@ class JobEnvelope(BaseModel):
     """The guide's shape."""
 
     job: JobView
+
+
+class Status(BaseModel):
+    """Whether accepted jobs are being sent."""
+
+    status: Literal["ok", "degraded"]
+    reason: str | None = Field(description="Why they wait, when they do.")
+    since: datetime | None
 
 
 class TimelineEntry(BaseModel):

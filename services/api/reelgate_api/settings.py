@@ -5,16 +5,12 @@ import json
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from reelgate_common.domain import pricing
 from reelgate_common.service import ServiceSettings
-from reelgate_common.settings import BaseUrl, PublicUrlSettings
-
-
-def _split(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+from reelgate_common.settings import BaseUrl, PublicUrlSettings, Words
 
 
 class Settings(ServiceSettings, PublicUrlSettings):
@@ -25,7 +21,7 @@ class Settings(ServiceSettings, PublicUrlSettings):
     api_workers: int = Field(default=1, ge=1, le=64)
     # Where the callback path is forwarded to; unset where a gateway in front routes it itself.
     callback_service_url: BaseUrl | None = None
-    cors_allow_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(default_factory=list)
+    cors_allow_origins: Words = Field(default_factory=list)
     signup_credits: int = Field(default=0, ge=0)
     # A number of credits (for veo3_fast at 720p; the others in the vendor's ratio), or a JSON object
     # {"model": {"resolution": credits}} that is the whole price list.

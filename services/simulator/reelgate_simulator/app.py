@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect, Request
 
-from reelgate_simulator import control_routes, media_routes, upgrade_routes, vendor_routes
+from reelgate_simulator import control_routes, media_routes, upgrade_routes, upload_routes, vendor_routes
 from reelgate_simulator.callbacks import open_courier
 from reelgate_simulator.config import Config
 from reelgate_simulator.envelope import Refusal
@@ -29,7 +29,7 @@ def create_app(config: Config) -> FastAPI:
     app = FastAPI(title="Kie.ai simulator", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(ClientDisconnect, _nobody_there)
-    for module in (vendor_routes, upgrade_routes, media_routes, control_routes):
+    for module in (vendor_routes, upgrade_routes, upload_routes, media_routes, control_routes):
         app.include_router(module.router)
     return app
 

@@ -18,6 +18,7 @@ from reelgate_simulator import scenarios
 
 ThrottleForm = Literal["body-429", "body-430", "http-429"]
 LATE_FACTOR = 20  # late means long after any sane deadline of a client tuned to the video time
+_DAY = 86_400.0
 
 
 class Config(BaseModel):
@@ -40,6 +41,14 @@ class Config(BaseModel):
     submit_delay_seconds: NonNegativeFloat = 0.0
     submit_timeout_seconds: NonNegativeFloat = 60.0
     record_delay_seconds: NonNegativeFloat = 0.0
+    upgrade_seconds: NonNegativeFloat | None = None
+    queries_per_second: NonNegativeInt = 0
+
+    upload_max_bytes: PositiveInt = 100 * 1024 * 1024
+    fetch_timeout_seconds: PositiveFloat = 30.0
+    upload_seconds: NonNegativeFloat = _DAY
+    link_seconds: NonNegativeFloat = 20 * 60.0
+    retention_seconds: NonNegativeFloat = 14 * _DAY
 
     callback_retries: NonNegativeInt = 3
     callback_retry_seconds: NonNegativeFloat = 1.0
@@ -54,6 +63,11 @@ class Config(BaseModel):
     def _are_known(cls, value: str) -> str:
         scenarios.behaviour_of(scenarios.words_of_header(value))
         return value
+
+    @property
+    def upgrade(self) -> float:
+        """Seconds a 1080p or 4K upgrade takes."""
+        return self.video_seconds if self.upgrade_seconds is None else self.upgrade_seconds
 
     @property
     def late(self) -> float:

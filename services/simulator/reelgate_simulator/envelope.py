@@ -42,7 +42,10 @@ def success(data: Any) -> Response:
 
 
 class Refusal(Exception):
-    """The vendor says no: a body code, or a real HTTP status when `http_status` says so."""
+    """The vendor says no: a body code, or a real HTTP status when `http_status` says so.
+
+    Its file host says `success` beside the code.
+    """
 
     def __init__(
         self,
@@ -52,12 +55,14 @@ class Refusal(Exception):
         http_status: int = 200,
         plain: bool = False,
         data: Any = None,
+        has_success: bool = False,
     ) -> None:
         self.code = code
         self.message = SENTENCES.get(code, "error") if message is None else message
         self.http_status = http_status
         self.plain = plain
         self.data = data
+        self.has_success = has_success
         super().__init__(self.message)
 
     @property
@@ -69,7 +74,8 @@ class Refusal(Exception):
         """Answer in the vendor's form; a 401 has no `data` key, as on the wire."""
         if self.plain:
             return PlainTextResponse(self.message, self.http_status)
-        content: dict[str, Any] = {"code": self.code, "msg": self.message}
+        content: dict[str, Any] = {"success": False} if self.has_success else {}
+        content |= {"code": self.code, "msg": self.message}
         if self.code != 401:
             content["data"] = self.data
         return Envelope(content, self.http_status)

@@ -15,6 +15,8 @@ IdKey = Literal["taskId", "task_id"]
 PromptForm = Literal["object", "string", "absent"]
 CallbackShape = Literal["info", "record"]
 Signature = Literal["valid", "wrong", "none"]
+RecordShape = Literal["now", "old", "dates"]
+Callback4k = Literal["info", "null-data", "snake"]
 
 WORD = re.compile(r"\bsim:[a-z0-9_]+(?:-[a-z0-9_]+)*")
 ALWAYS: Final = 1_000_000_000  # more reads than any client makes
@@ -37,9 +39,11 @@ def _failure(flag: int, code: int, message: str, callback_message: str | None = 
 
 
 SUCCESS: Final = Outcome(1, None, "", 200, "Veo3.1 video generated successfully.")
+FALLBACK: Final = replace(SUCCESS, callback_message="Veo3.1 video generated successfully (using fallback model).")
 POLICY: Final = _failure(3, 400, SENTENCES[400])
 GENERATION_FAILED: Final = _failure(3, 501, SENTENCES[501])
 NO_IMAGE: Final = _failure(3, 400, SENTENCES[451])
+NO_IMAGE_451: Final = _failure(3, 451, SENTENCES[451])
 _REJECTED_BY_FLOW: Final = (
     "Your request was rejected by Flow(public error prominent people upload). You may consider using our"
     " other fallback channels, which are likely to succeed. Please refer to the documentation."
@@ -66,10 +70,14 @@ class Behaviour:
     invisible_seconds: float = 0.0
     record_500_reads: int = 0
     record_html_reads: int = 0
+    record_422_reads: int = 0
+    record_null_reads: int = 0
     record_failure_on_top: bool = False
+    record_shape: RecordShape = "now"
     empty_reads: int = 0
     has_bad_url: bool = False
     has_origin: bool = False
+    is_fallback: bool = False
 
     callback_copies: int = 1
     callback_delay_factor: float = 0.0
@@ -79,6 +87,11 @@ class Behaviour:
     id_key: IdKey = "taskId"
     prompt_form: PromptForm = "object"
     callback_shape: CallbackShape = "info"
+
+    upgrade_500_reads: int = 0
+    has_no_4k: bool = False
+    is_4k_new_task: bool = False
+    callback_4k: Callback4k = "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,31 @@ _TABLE: Final = (
     ),
     Scenario("sim:fail-501", "Ends with flag 3 and error 501.", {"outcome": GENERATION_FAILED}),
     Scenario(
+        "sim:fail-402",
+        "Accepted, then fails with flag 3 and error 402: credits found missing after the answer.",
+        {"outcome": _failure(3, 402, SENTENCES[402])},
+    ),
+    Scenario(
+        "sim:fail-timeout",
+        "Ends with flag 3 and error 500, `Internal Error - Timeout`.",
+        {"outcome": _failure(3, 500, "Internal Error - Timeout")},
+    ),
+    Scenario(
+        "sim:fail-language",
+        "Ends with flag 3 and error 400: only English prompts.",
+        {"outcome": _failure(3, 400, "Only English prompts are supported at this time.")},
+    ),
+    Scenario(
+        "sim:fail-image",
+        "Ends with flag 3 and error 400: unsafe image.",
+        {"outcome": _failure(3, 400, "public error unsafe image upload")},
+    ),
+    Scenario(
+        "sim:fail-audio",
+        "Ends with flag 3 and error 400: no audio could be made.",
+        {"outcome": _failure(3, 400, "The Google model was unable to generate audio for this request.")},
+    ),
+    Scenario(
         "sim:fail-422",
         "Ends with flag 3 and error 422, rejected by Flow.",
         {"outcome": _failure(3, 422, _REJECTED_BY_FLOW)},
@@ -134,6 +172,11 @@ _TABLE: Final = (
         "sim:bad-url",
         "Succeeds, but `resultUrls` holds an ftp address and a link-local one.",
         {"has_bad_url": True},
+    ),
+    Scenario(
+        "sim:fallback",
+        "Succeeds by the old fallback model: `fallbackFlag` true, and no upgrade or extension of it.",
+        {"outcome": FALLBACK, "is_fallback": True},
     ),
     Scenario("sim:origin", "Succeeds with `originUrls` beside `resultUrls`.", {"has_origin": True}),
     # When it ends.
@@ -227,6 +270,62 @@ _TABLE: Final = (
         "sim:record-400",
         "Fails by policy, and record-info says so by a top-level code 400 without data.",
         {"outcome": POLICY, "record_failure_on_top": True},
+    ),
+    Scenario(
+        "sim:record-451",
+        "Fails for an image, and record-info says so by a top-level code 451 without data.",
+        {"outcome": NO_IMAGE_451, "record_failure_on_top": True},
+    ),
+    Scenario(
+        "sim:record-501",
+        "Fails, and record-info says so by a top-level code 501 without data.",
+        {"outcome": GENERATION_FAILED, "record_failure_on_top": True},
+    ),
+    Scenario(
+        "sim:record-422",
+        "The first three record-info reads answer 422 `record result data is blank`.",
+        {"record_422_reads": FAULTY_READS},
+    ),
+    Scenario(
+        "sim:record-null",
+        "The first three record-info reads answer 200 with `data` null.",
+        {"record_null_reads": FAULTY_READS},
+    ),
+    Scenario(
+        "sim:record-old",
+        "record-info has the shape of the old API: `resultUrls` beside the flag, as a JSON string.",
+        {"record_shape": "old"},
+    ),
+    Scenario(
+        "sim:record-dates",
+        "record-info gives its times as date strings, as the documentation does.",
+        {"record_shape": "dates"},
+    ),
+    # What an upgrade of the video does.
+    Scenario(
+        "sim:upgrade-500",
+        "The first three reads of a started upgrade answer body code 500.",
+        {"upgrade_500_reads": FAULTY_READS},
+    ),
+    Scenario(
+        "sim:4k-unavailable",
+        "The 4K upgrade fails: code 500 and its sentence, in the callback too; its credits come back.",
+        {"has_no_4k": True},
+    ),
+    Scenario(
+        "sim:4k-new-task",
+        "The 4K upgrade is a task of its own, with its own `taskId`.",
+        {"is_4k_new_task": True},
+    ),
+    Scenario(
+        "sim:4k-null-data",
+        "The 4K upgrade fails, and `data` of its callback is null.",
+        {"has_no_4k": True, "callback_4k": "null-data"},
+    ),
+    Scenario(
+        "sim:4k-snake",
+        "The 4K callback has snake_case names, as one page shows it.",
+        {"callback_4k": "snake"},
     ),
     # What the callback looks like, and how often it comes.
     Scenario("sim:lost-callback", "No callback is sent.", {"callback_copies": 0}),

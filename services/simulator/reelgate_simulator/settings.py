@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     sim_credits: NonNegativeFloat = 100_000.0
     sim_throttle_form: ThrottleForm = "body-429"
     sim_reference_image_limit: PositiveInt = 3
+    # Unset: as long as a video. The vendor takes one to three minutes for 1080p, five to ten for 4K.
+    sim_upgrade_seconds: NonNegativeFloat | None = None
+    # An older page says 10 a second for a key; no refusal was ever recorded. 0 is no limit.
+    sim_queries_per_second: NonNegativeInt = 0
     # Base of result URLs; empty is this server's own address.
     sim_public_url: str = ""
 
@@ -55,6 +59,8 @@ class Settings(BaseSettings):
             submit_delay_seconds=self.sim_submit_delay_seconds,
             submit_timeout_seconds=self.sim_submit_timeout_seconds,
             record_delay_seconds=self.sim_record_delay_seconds,
+            upgrade_seconds=self.sim_upgrade_seconds,
+            queries_per_second=self.sim_queries_per_second,
             callback_retry_seconds=self.sim_callback_retry_seconds,
             callback_timeout_seconds=self.sim_callback_timeout_seconds,
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import re
 import secrets
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ from reelgate_simulator import tasks
 from reelgate_simulator.callbacks import Courier, Letter
 from reelgate_simulator.config import Config
 from reelgate_simulator.envelope import HTML_502, Refusal
+from reelgate_simulator.files import FileStore
 from reelgate_simulator.scenarios import GENERATION_FAILED, SUCCESS, Behaviour, Outcome
 from reelgate_simulator.stats import Stats
 from reelgate_simulator.tasks import Task
@@ -18,6 +20,7 @@ from reelgate_simulator.window import SendWindow
 
 # A forger has no access to the vendor's storage, so a forged success points elsewhere.
 FORGED_BASE = "https://forged.example.invalid"
+VIDEO_NAME = re.compile(r"([0-9a-f]{32})(?:-([0-9a-z]+))?\.mp4")
 
 
 class Simulator:
@@ -36,6 +39,8 @@ class Simulator:
         self.stats = Stats()
         self.tasks = {}
         self.window = SendWindow()
+        self.queries = SendWindow()
+        self.files = FileStore()
         self.throttled: set[str] = set()
 
     def reset(self) -> None:
@@ -75,8 +80,14 @@ class Simulator:
         if not self.window.admit(now, limit=limit, seconds=seconds):
             raise self.throttle()
 
+    def take_query(self, now: float) -> None:
+        """Count one record-info against its own limit, or refuse it."""
+        if not self.queries.admit(now, limit=self.config.queries_per_second, seconds=1.0):
+            self.stats.queries_refused += 1
+            raise self.throttle()
+
     def throttle(self) -> Refusal:
-        """Return the refusal of a send that came too soon, in the form asked for."""
+        """Return the refusal of a call that came too soon, in the form asked for."""
         if self.config.throttle_form == "http-429":
             return Refusal(429, http_status=429)
         return Refusal(430 if self.config.throttle_form == "body-430" else 429)
@@ -138,6 +149,18 @@ class Simulator:
         task.stop_timers()
         task.behaviour = replace(behaviour, lag_factor=0.0)
         self.end(task, calls_back=calls_back)
+
+    def has_video(self, name: str) -> bool:
+        """Whether a video of this name lies on the host; of tasks of an earlier life it believes so."""
+        match = VIDEO_NAME.fullmatch(name)
+        if match is None:
+            return False
+        task = self.tasks.get(match[1])
+        if task is None:
+            return True
+        upgrade = task.upgrades.get(match[2])
+        is_made = upgrade is not None and upgrade.is_ready if match[2] in {"1080p", "4k"} else task.flag == SUCCESS.flag
+        return is_made and not task.is_older_than(self.config.retention_seconds)
 
     def _show(self, task: Task) -> None:
         """Let the flag tell how the task ended; a failure gives the credits back."""

@@ -16,6 +16,9 @@ class Stats:
     accepted_by_prompt: Counter[str] = field(default_factory=Counter)
     sends_by_callback_url: Counter[str] = field(default_factory=Counter)
     record_info: int = 0
+    queries_refused: int = 0
+    upgrades: Counter[str] = field(default_factory=Counter)  # started and billed, by kind
+    uploads: int = 0
     record_info_by_task: Counter[str] = field(default_factory=Counter)
     callbacks_sent: int = 0
     callbacks_delivered: int = 0
@@ -28,6 +31,9 @@ class Stats:
             "accepted": self.accepted,
             "refused": self.refused,
             "record_info": self.record_info,
+            "queries_refused": self.queries_refused,
+            "upgrades": self.upgrades,
+            "uploads": self.uploads,
             "callbacks": {
                 "sent": self.callbacks_sent,
                 "delivered": self.callbacks_delivered,

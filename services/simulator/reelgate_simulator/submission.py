@@ -8,15 +8,15 @@ from typing import Any
 
 from fastapi.responses import HTMLResponse, Response
 from starlette.datastructures import Headers
+from starlette.requests import Request
 
-from reelgate_simulator import scenarios, upgrades, validation
+from reelgate_simulator import files, scenarios, upgrades, validation
 from reelgate_simulator.connection import Hangup
 from reelgate_simulator.envelope import HTML_502, Envelope, Refusal, success
 from reelgate_simulator.pricing import price
 from reelgate_simulator.scenarios import SUCCESS, Behaviour
 from reelgate_simulator.simulator import Simulator
 from reelgate_simulator.stats import Stats
-from reelgate_simulator.tasks import Task
 
 Normalise = Callable[[dict[str, Any]], dict[str, Any]]
 SCENARIO_HEADER = "x-sim-scenario"
@@ -42,18 +42,34 @@ async def _submit(simulator: Simulator, headers: Headers, raw: bytes, normalise:
     _count(simulator.stats, body or {})
     simulator.check_door(headers.get("authorization", ""))
     body = check_form(headers, body)
-    behaviour = _behaviour(simulator, headers, body)
+    behaviour = _behaviour(simulator.config.default_scenarios, headers, str(body.get("prompt", "")))
     _admit(simulator, behaviour, str(body.get("prompt")))
     if behaviour.answer == "drop":
         simulator.stats.refused["dropped"] += 1
         return Hangup()
     params = normalise(body)
-    behaviour = _fitting(behaviour, params)
+    behaviour = _fitting(simulator, behaviour, params)
     task, letter = simulator.create(params, behaviour, price(params["model"], params["resolution"]))
     if letter:
         await letter.attempted.wait()
     await asyncio.sleep(simulator.config.submit_delay_seconds)
-    return _answer(task, simulator)
+    return _spoilt(success({"taskId": task.id}), task.behaviour, simulator)
+
+
+def faulty(simulator: Simulator, request: Request, serve: Callable[[], Response], *, is_paid: bool = False) -> Response:
+    """Answer a call that is no create, with the faults its header asks for; a paid one heeds the knobs too."""
+    behaviour = _behaviour(simulator.config.default_scenarios if is_paid else "", request.headers)
+    if is_paid and simulator.config.refuse_all:
+        raise Refusal(simulator.config.refuse_all)
+    _throttle_as_asked(simulator, behaviour, request.url.path)
+    _refuse_as_asked(behaviour)
+    if behaviour.answer == "drop":
+        return Hangup()
+    try:
+        response = serve()
+    except Refusal as refusal:  # what was begun stays so, also when the answer is then lost
+        response = refusal.response()
+    return _spoilt(response, behaviour, simulator)
 
 
 def check_form(headers: Headers, body: dict[str, Any] | None) -> dict[str, Any]:
@@ -72,11 +88,11 @@ def _count(stats: Stats, body: dict[str, Any]) -> None:
         stats.sends_by_callback_url[url] += 1
 
 
-def _behaviour(simulator: Simulator, headers: Headers, body: dict[str, Any]) -> Behaviour:
+def _behaviour(defaults: str, headers: Headers, prompt: str = "") -> Behaviour:
     words = (
-        scenarios.words_of_header(simulator.config.default_scenarios)
+        scenarios.words_of_header(defaults)
         + scenarios.words_of_header(headers.get(SCENARIO_HEADER, ""))
-        + scenarios.words_in(str(body.get("prompt", "")))
+        + scenarios.words_in(prompt)
     )
     try:
         return scenarios.behaviour_of(words)
@@ -87,10 +103,18 @@ def _behaviour(simulator: Simulator, headers: Headers, body: dict[str, Any]) -> 
 def _admit(simulator: Simulator, behaviour: Behaviour, prompt: str) -> None:
     if simulator.config.refuse_all:
         raise Refusal(simulator.config.refuse_all)
-    if behaviour.throttle_first and prompt not in simulator.throttled:
-        simulator.throttled.add(prompt)
-        raise Refusal(430) if behaviour.throttle_first == 430 else simulator.throttle()
+    _throttle_as_asked(simulator, behaviour, prompt)
     simulator.take_place(asyncio.get_running_loop().time())
+    _refuse_as_asked(behaviour)
+
+
+def _throttle_as_asked(simulator: Simulator, behaviour: Behaviour, key: str) -> None:
+    if behaviour.throttle_first and key not in simulator.throttled:
+        simulator.throttled.add(key)
+        raise Refusal(430) if behaviour.throttle_first == 430 else simulator.throttle()
+
+
+def _refuse_as_asked(behaviour: Behaviour) -> None:
     if behaviour.refuse_code:
         raise Refusal(
             behaviour.refuse_code,
@@ -100,17 +124,26 @@ def _admit(simulator: Simulator, behaviour: Behaviour, prompt: str) -> None:
         )
 
 
-def _fitting(behaviour: Behaviour, params: dict[str, Any]) -> Behaviour:
-    """Let images no server can fetch fail later, as the vendor does, and name an extension so."""
-    if not all(url.startswith(("http://", "https://")) for url in params.get("imageUrls", ())):
+def _fitting(simulator: Simulator, behaviour: Behaviour, params: dict[str, Any]) -> Behaviour:
+    """Let images the vendor can not fetch or read fail later, as there, and name an extension so."""
+    if not all(_is_fetched(simulator, url) for url in params.get("imageUrls", ())):
         return scenarios.apply(behaviour, ["sim:image-fetch"])
     if "taskId" in params and behaviour.outcome == SUCCESS:
         return replace(behaviour, outcome=replace(SUCCESS, callback_message=upgrades.EXTENDED))
     return behaviour
 
 
-def _answer(task: Task, simulator: Simulator) -> Response:
-    match task.behaviour.answer:
+def _is_fetched(simulator: Simulator, url: str) -> bool:
+    """Whether an image would do: only files of our own host are looked at, others are taken at their word."""
+    own = f"{simulator.config.public_url}/{files.ROOT}/"
+    if url.startswith(own):
+        return simulator.files.is_image(url.removeprefix(own), simulator.config.upload_seconds)
+    return url.startswith(("http://", "https://"))
+
+
+def _spoilt(response: Response, behaviour: Behaviour, simulator: Simulator) -> Response:
+    """Return the answer, or what becomes of it on the way."""
+    match behaviour.answer:
         case "hang":
             return Hangup(after=simulator.config.submit_timeout_seconds)
         case "reset":
@@ -118,10 +151,8 @@ def _answer(task: Task, simulator: Simulator) -> Response:
         case "html-502":
             return HTMLResponse(HTML_502, 502)
         case "garbage":
-            return Response(
-                f'{{"code":200,"msg":"success","data":{{"taskId":"{task.id[:7]}', media_type=Envelope.media_type
-            )
+            return Response(bytes(response.body)[:-30], media_type=Envelope.media_type)
         case "no-task-id":
             return success({})
         case _:
-            return success({"taskId": task.id})
+            return response

@@ -2,14 +2,29 @@
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from reelgate_simulator.scenarios import SUCCESS, Behaviour, Outcome, UrlForm
+from reelgate_simulator.scenarios import SUCCESS, Behaviour, Outcome, RecordShape, UrlForm
 from reelgate_simulator.validation import SEEDS
 
 # Never to be fetched: a scheme and an address that a careful client refuses.
 BAD_URLS = ("ftp://files.example.invalid/clip.mp4", "http://169.254.169.254/latest/meta-data/clip.mp4")
+
+
+@dataclass(slots=True)
+class Upgrade:
+    """A better copy of a video, being made or ready."""
+
+    task_id: str  # the video's own, or a new one
+    ready_at: float  # event loop time
+    reads: int = 0  # after the first
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has been made."""
+        return asyncio.get_running_loop().time() >= self.ready_at
 
 
 @dataclass(slots=True)
@@ -26,7 +41,7 @@ class Task:
     complete_time: int | None = None
     reads: int = 0
     final_reads: int = 0
-    upgrades: dict[str, float] = field(default_factory=dict)  # kind: event loop time when ready
+    upgrades: dict[str, Upgrade] = field(default_factory=dict)  # by kind: 1080p, 4k
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
     @property
@@ -43,6 +58,10 @@ class Task:
     def has_ended(self) -> bool:
         """Whether the vendor is done with it, though the flag may still lag behind."""
         return self.complete_time is not None
+
+    def is_older_than(self, seconds: float) -> bool:
+        """Whether it was created that long ago, or longer."""
+        return time.time() * 1000 - self.create_time >= seconds * 1000
 
     def stop_timers(self) -> None:
         """Let nothing more happen by the clock."""
@@ -76,7 +95,7 @@ def callback(task: Task, outcome: Outcome, base: str) -> dict[str, Any]:
         data["info"] = _info(task, base)
         if behaviour.prompt_form != "absent":
             data["promptJson"] = param_json(task) if behaviour.prompt_form == "string" else task.params
-    return body | {"data": data | {"fallbackFlag": False}}
+    return body | {"data": data | {"fallbackFlag": task.behaviour.is_fallback}}
 
 
 def result_urls(task: Task, base: str) -> list[str]:
@@ -104,17 +123,29 @@ def _record(task: Task, outcome: Outcome | None, base: str, *, shows_urls: bool)
         }
         if task.params.get("taskId"):  # an extended clip also comes as one whole
             response["fullResultUrls"] = [f"{base}/media/{task.id}-full.mp4"]
-    return {
+    data = {
         "taskId": task.id,
         "paramJson": param_json(task),
         "response": response,
         "successFlag": outcome.flag if outcome else 0,
-        "fallbackFlag": False,
+        "fallbackFlag": task.behaviour.is_fallback,
         "completeTime": task.complete_time,
         "createTime": task.create_time,
         "errorCode": outcome.error_code if outcome else None,
         "errorMessage": outcome.error_message if outcome else "",
     }
+    return _in_shape(data, task.behaviour.record_shape)
+
+
+def _in_shape(data: dict[str, Any], shape: RecordShape) -> dict[str, Any]:
+    """Return the record as now, as the old API gave it, or with times as the documentation writes them."""
+    if shape == "old":
+        response = data.pop("response")
+        data["resultUrls"] = json.dumps(response["resultUrls"]) if response else None
+    if shape == "dates":
+        for name in ("createTime", "completeTime"):
+            data[name] = data[name] and time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(data[name] / 1000))
+    return data
 
 
 def _info(task: Task, base: str) -> dict[str, Any]:

@@ -53,19 +53,22 @@ async def record_info(request: Request, simulator: Admitted) -> Response:
     """Say how a task stands."""
     task_id = request.query_params.get("taskId", "")
     simulator.stats.record_info += 1
+    simulator.take_query(asyncio.get_running_loop().time())
     await asyncio.sleep(simulator.config.record_delay_seconds)
     task = simulator.tasks.get(task_id)
     if task is None or task.visible_from > asyncio.get_running_loop().time():
         raise Refusal(422, f"Record not found for taskId: {task_id}")
+    if task.is_older_than(simulator.config.retention_seconds):
+        raise Refusal(422, "Temporarily supports records within 14 days")
     # Only known tasks are counted by id: made-up ids must not fill the memory.
     simulator.stats.record_info_by_task[task_id] += 1
     return _read(task, simulator.config.public_url)
 
 
 @router.get("/api/v1/chat/credit")
-async def credit(simulator: Admitted) -> Response:
+async def credit(request: Request, simulator: Admitted) -> Response:
     """Say what is left on the account: a bare number."""
-    return success(simulator.credit)
+    return submission.faulty(simulator, request, lambda: success(simulator.credit))
 
 
 def _read(task: Task, base: str) -> Response:
@@ -75,6 +78,10 @@ def _read(task: Task, base: str) -> Response:
         raise Refusal(500, "internal error, please try again later.")
     if task.reads <= behaviour.record_html_reads:
         return HTMLResponse(HTML_502, 502)
+    if task.reads <= behaviour.record_422_reads:
+        raise Refusal(422, "record result data is blank")
+    if task.reads <= behaviour.record_null_reads:
+        return success(None)
     if task.flag:
         task.final_reads += 1
         if behaviour.record_failure_on_top and task.flag != SUCCESS.flag:

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelgate_common.domain.job import SendOutcome
-from reelgate_common.kie import answers
+from reelgate_common.kie import account, answers, upgrades, uploads
 from reelgate_common.kie.answers import Empty, Failed, Generating, Succeeded
 
 NAMES = ["code", "msg", "message", "data", "taskId", "task_id", "successFlag", "resultUrls", "response", "info"]
+NAMES += ["resultUrl", "result_urls", "fullResultUrls", "downloadUrl", "success"]
 NAMES += ["errorCode", "errorMessage", "paramJson", "prompt", "callBackUrl"]
 LEAVES = (
     st.none()
@@ -45,6 +46,77 @@ def test_a_send_is_accepted_or_refused_only_by_a_readable_answer(status, body):
         evidence = {"200"} if send.outcome is SendOutcome.ACCEPTED else {"400", "422", "451", "501", "505"}
         assert str(parsed["code"]).lstrip("0") in evidence
         assert (send.task_id is not None) == (send.outcome is SendOutcome.ACCEPTED)
+
+
+SENTENCES = [
+    "4k is processing.",
+    "Records are being generated",
+    "The video has been generated successfully",
+    "Record does not exist",
+    "The 4K version of this video is unavailable.",
+    "Credits insufficient",
+    "Your call frequency is too high.",
+]
+DATA = ANY_JSON | st.fixed_dictionaries(
+    {},
+    optional={"taskId": LEAVES, "resultUrl": LEAVES, "resultUrls": ANY_JSON, "downloadUrl": LEAVES},
+)
+TALK = BODIES | st.fixed_dictionaries(
+    {},
+    optional={
+        "code": LEAVES | st.sampled_from([200, 400, 404, 422, 500]),
+        "msg": LEAVES | st.sampled_from(SENTENCES),
+        "data": DATA,
+        "success": LEAVES,
+    },
+).map(lambda v: json.dumps(v).encode())
+SURELY = {SendOutcome.ACCEPTED, SendOutcome.REFUSED}
+
+
+@given(STATUSES, TALK)
+def test_an_extension_is_accepted_or_refused_only_by_a_readable_answer(status, body):
+    send = answers.read_extend(status, body)
+
+    if send.outcome in SURELY:
+        assert 200 <= status < 300
+        evidence = {"200"} if send.outcome is SendOutcome.ACCEPTED else {"400", "404", "422", "451", "501", "505"}
+        assert str(json.loads(body)["code"]).lstrip("0") in evidence
+        assert (send.task_id is not None) == (send.outcome is SendOutcome.ACCEPTED)
+
+
+@given(STATUSES, TALK)
+def test_an_upgrade_is_accepted_or_refused_only_by_a_readable_answer(status, body):
+    upgrade = upgrades.read_upgrade(status, body, wanted=lambda _: True)
+
+    if upgrade.outcome in SURELY:
+        assert 200 <= status < 300
+        code = str(json.loads(body)["code"]).lstrip("0")
+        yes, no = {"200", "400", "422"}, {"400", "404", "422", "451", "500", "501", "505"}
+        assert code in (yes if upgrade.outcome is SendOutcome.ACCEPTED else no)
+    if upgrade.outcome is not SendOutcome.ACCEPTED:
+        assert (upgrade.task_id, upgrade.video_url) == (None, None)
+    if upgrade.video_url:
+        assert storable(upgrade.video_url)
+        assert upgrade.video_url.startswith(("http://", "https://"))
+    assert storable(upgrade.task_id)
+
+
+@pytest.mark.parametrize(
+    ("read", "name"), [(account.read_balance, "credits"), (account.read_link, "url"), (uploads.read_upload, "url")]
+)
+def test_what_was_asked_for_comes_with_code_200_and_only_then(read, name):
+    @given(STATUSES, TALK)
+    def holds(status, body):
+        answer = read(status, body)
+
+        is_there = getattr(answer, name) is not None
+        assert is_there == (answer.outcome is SendOutcome.ACCEPTED)
+        if is_there:
+            assert 200 <= status < 300
+            assert str(json.loads(body)["code"]).lstrip("0") == "200"
+        assert storable(answer.message)
+
+    holds()
 
 
 @given(BODIES)

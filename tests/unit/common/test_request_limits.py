@@ -10,6 +10,10 @@ from reelgate_common.domain.request import FRAMES, REFERENCE, TEXT, check_limits
 MODELS = ("veo3_fast", "veo3", "veo3_lite")
 
 
+RESOLUTIONS = ("720p", "1080p", "4k")
+RATIOS = ("16:9", "9:16", "Auto")
+
+
 def allowed(generation_type, model, images, duration):
     """The vendor's table, written down a second time."""
     if generation_type == TEXT:
@@ -22,13 +26,37 @@ def allowed(generation_type, model, images, duration):
 @pytest.mark.parametrize(("generation_type", "model"), list(product((TEXT, FRAMES, REFERENCE), MODELS)))
 def test_the_table_of_limits_is_the_vendors(generation_type, model):
     for images, duration in product(range(10), (4, 5, 6, 8, 10)):
-        try:
-            check_limits(generation_type, model=model, images=images, duration=duration, reference_limit=8)
-            passed = True
-        except InvalidInput:
-            passed = False
+        passed = passes(generation_type, model=model, images=images, duration=duration)
 
         assert passed == allowed(generation_type, model, images, duration), (images, duration)
+
+
+def passes(generation_type, **asked):
+    try:
+        check_limits(generation_type, **{"reference_limit": 8} | asked)
+    except InvalidInput:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("generation_type", "images"), [(TEXT, 0), (FRAMES, 2), (REFERENCE, 3)])
+def test_every_type_comes_in_every_resolution_and_ratio_and_in_no_other(generation_type, images):
+    for resolution, ratio in product((*RESOLUTIONS, "8k", "720P", ""), (*RATIOS, "4:3", "auto", "")):
+        passed = passes(
+            generation_type, model="veo3_fast", images=images, duration=8, resolution=resolution, aspect_ratio=ratio
+        )
+
+        assert passed == (resolution in RESOLUTIONS and ratio in RATIOS), (resolution, ratio)
+
+
+@pytest.mark.parametrize(("seeds", "fits"), [(None, True), (9_999, False), (10_000, True), (99_999, True), (0, False)])
+def test_seeds_have_five_digits(seeds, fits):
+    assert passes(TEXT, model="veo3", images=0, duration=8, seeds=seeds) is fits
+
+
+def test_a_type_or_model_the_vendor_does_not_have_is_refused():
+    assert not passes("VIDEO_2_VIDEO", model="veo3", images=0, duration=8)
+    assert not passes(TEXT, model="veo2", images=0, duration=8)
 
 
 @pytest.mark.parametrize("images", range(9))
@@ -65,6 +93,7 @@ def test_the_reference_limit_can_be_lowered_to_the_vendors(limit, images, passes
         (REFERENCE, "veo3", 1, 8, "model", f"model veo3 does not offer {REFERENCE}: use veo3_fast or veo3_lite"),
         (REFERENCE, "veo3_fast", 1, 4, "duration", f"duration with {REFERENCE} must be 8"),
         (TEXT, "veo3", 0, 5, "duration", f"duration with {TEXT} must be 4, 6, 8"),
+        ("VIDEO", "veo3", 0, 8, "generation_type", f"generation_type must be {TEXT}, {FRAMES}, {REFERENCE}"),
     ],
 )
 def test_a_refusal_names_the_field_and_the_fix(generation_type, model, images, duration, field, message):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reelgate_common.kie.answers import read_send
+from reelgate_common.kie.answers import read_extend, read_send
 
 TASK = "0819326cc7fddfd620baf6e1f0db7e2b"
 CREDITS = "Credits insufficient : Your current balance isn't enough to run this request. Please top up to continue."
@@ -26,6 +26,79 @@ def test_a_sure_refusal_keeps_the_vendors_words(code):
     send = read(code, "Your prompt was flagged")
 
     assert (send.outcome, send.code, send.message) == ("refused", code, "Your prompt was flagged")
+
+
+# Every row of the vendor's table of codes, with the words met: (code, words, outcome).
+TABLE = [
+    (400, "Your prompt was flagged by Website as violating content policies.", "refused"),
+    (400, "Only English prompts are supported at this time.", "refused"),
+    (400, "public error unsafe image upload", "refused"),
+    (
+        401,
+        "Unauthorized \N{EN DASH} Authentication failed. Please check that your Authorization",
+        "blocked",
+    ),
+    (401, "You do not have access permissions", "blocked"),
+    (402, CREDITS, "blocked"),
+    (500, CREDITS, "blocked"),
+    (404, "Not Found", "blocked"),
+    (408, "upstream gave nothing for 10 minutes", "unknown"),
+    (422, "Validation Error", "refused"),
+    (422, "model not supported", "refused"),
+    (422, "Page does not exist or is not published", "refused"),
+    (429, "Too many requests", "throttled"),
+    (430, FREQUENCY, "throttled"),
+    (433, "The current number of points used by apiKey has exceeded the daily limit", "blocked"),
+    (451, "Failed to fetch the image. Kindly verify any access limits set by you or your", "refused"),
+    (455, "Service Unavailable - System is currently undergoing maintenance", "blocked"),
+    (500, "internal error, please try again later.", "unknown"),
+    (500, "Internal Error - Timeout", "unknown"),
+    (501, "Failed - Video generation task failed", "refused"),
+    (505, "Feature Disabled", "refused"),
+    (4030, "region not supported", "unknown"),
+]
+
+
+@pytest.mark.parametrize(("code", "msg", "outcome"), TABLE)
+def test_every_row_of_the_vendors_table_has_its_outcome(code, msg, outcome):
+    assert read(code, msg).outcome == outcome
+
+
+@pytest.mark.parametrize(("code", "msg", "outcome"), TABLE)
+def test_an_extension_is_judged_by_the_same_table_but_for_the_clip_it_names(code, msg, outcome):
+    send = read_extend(200, json.dumps({"code": code, "msg": msg, "data": None}).encode())
+
+    assert send.outcome == ("refused" if code == 404 else outcome)
+
+
+def test_an_extension_is_accepted_by_its_new_task_id():
+    body = json.dumps({"code": 200, "msg": "success", "data": {"taskId": TASK}}).encode()
+
+    assert (read_extend(200, body).outcome, read_extend(200, body).task_id) == ("accepted", TASK)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [(404, b"<html>no such page</html>", "blocked"), (404, b'{"code":404,"msg":"x"}', "blocked")],
+)
+def test_a_page_that_is_not_there_is_not_about_the_clip(status, body, outcome):
+    assert read_extend(status, body).outcome == outcome
+
+
+def test_a_clip_that_is_not_found_beside_a_task_id_is_unknown():
+    body = json.dumps({"code": 404, "msg": "x", "data": {"taskId": TASK}}).encode()
+
+    assert read_extend(200, body).outcome == "unknown"
+
+
+def test_what_the_newest_pages_call_message_is_read_too():
+    send = read_send(200, b'{"code":422,"message":"so they say","data":null}')
+
+    assert send.message == "so they say"
+
+
+def test_msg_comes_before_message():
+    assert read_send(200, b'{"code":422,"msg":"first","message":"second"}').message == "first"
 
 
 @pytest.mark.parametrize("code", [401, 402, 404, 433, 455])

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from reelgate_common.kie import answers
 from reelgate_common.kie.answers import Empty, Failed, Generating, NotYet, read_task
 
 URL = "https://tempfile.aiquickdraw.com/v/a.mp4"
@@ -84,6 +85,43 @@ def test_the_url_is_found_at_the_top_as_in_the_old_api():
     assert succeeded(resultUrls=json.dumps([URL])).video_url == URL
 
 
+def test_an_extension_brings_its_whole_clip():
+    info = succeeded(response={"resultUrls": ["https://other.example/new-part.mp4"], "fullResultUrls": [URL]})
+
+    assert info.video_url == URL
+
+
+@pytest.mark.parametrize("whole", [None, [], "", ["ftp://x/y"]])
+def test_without_a_whole_clip_the_new_part_is_the_result(whole):
+    assert succeeded(response={"resultUrls": [URL], "fullResultUrls": whole}).video_url == URL
+
+
+# Every failure met or documented in record-info: (errorCode, errorMessage).
+FAILURES = [
+    (500, "internal error, please try again later."),
+    (422, "failed"),
+    (400, "The Google model was unable to generate audio for this request."),
+    (402, "Credits insufficient : Your current balance isn't enough to run this request."),
+    (501, "Failed - Video generation task failed"),
+    ("400", "Only English prompts are supported at this time."),
+]
+
+
+@pytest.mark.parametrize(("code", "message"), FAILURES)
+@pytest.mark.parametrize("flag", [2, 3])
+def test_every_failure_met_is_kept_in_the_vendors_words(flag, code, message):
+    info = read(successFlag=flag, errorCode=code, errorMessage=message, completeTime=1787093516000)
+
+    assert (type(info), info.code, info.message) == (Failed, int(code), message)
+
+
+@pytest.mark.parametrize("times", [1785999477000, "2025-06-06 10:30:00", "2025-06-06T10:30:00Z", None])
+def test_times_in_any_form_do_not_matter(times):
+    info = succeeded(response={"resultUrls": [URL]}, createTime=times, completeTime=times)
+
+    assert info.video_url == URL
+
+
 def test_response_wins_over_info():
     info = succeeded(response={"resultUrls": [URL]}, info={"resultUrls": ["https://other.example/b.mp4"]})
 
@@ -135,6 +173,10 @@ def test_a_failure_may_stand_at_the_top(code):
         "record is null",
         "Temporarily supports records within 14 days",
         "record result data is blank",
+        "record result data is empty",
+        "record result data not exist",
+        "recordInfo is null",
+        "Record does not exist",
         "record status is not success",
     ],
 )
@@ -177,3 +219,41 @@ def test_a_garbled_echo_is_no_echo(param):
     info = read(successFlag=0, paramJson=param)
 
     assert (info.prompt, info.callback_url) == (None, None)
+
+
+# Hosts of results -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "is_there"),
+    [
+        ("https://cdn.example/v.mp4", True),
+        ("https://CDN.example./v.mp4", True),
+        ("https://cdn.example:8443/v.mp4", True),
+        ("https://a.media.example/v.mp4", True),
+        ("https://a.b.media.example/v.mp4", True),
+        ("https://media.example/v.mp4", False),
+        ("https://notcdn.example/v.mp4", False),
+        ("https://cdn.example.evil.example/v.mp4", False),
+        ("https://evil.example/cdn.example", False),
+        ("https://evil.example/?cdn.example", False),
+        ("https://cdn.example@evil.example/v.mp4", False),
+        ("https://evil.example\\@cdn.example/v.mp4", False),
+        ("https://cdn.example\\.evil.example/v.mp4", False),
+        ("https://evil.example#@cdn.example/v.mp4", False),
+        ("https://xmedia.example/v.mp4", False),
+    ],
+)
+def test_a_result_is_taken_only_from_the_hosts_that_are_named(url, is_there):
+    assert answers.is_on(url, ["cdn.example", ".media.example"]) == is_there
+
+
+def test_a_wanted_result_is_found_behind_one_that_is_not():
+    data = {"successFlag": 1, "response": {"resultUrls": ["https://other.example/v.mp4", "https://cdn.example/v.mp4"]}}
+    body = json.dumps({"code": 200, "data": data}).encode()
+
+    found = read_task(200, body, wanted=lambda url: answers.is_on(url, ["cdn.example"]))
+    none = read_task(200, body, wanted=lambda url: answers.is_on(url, ["third.example"]))
+
+    assert found.video_url == "https://cdn.example/v.mp4"
+    assert isinstance(none, Empty)

@@ -13,6 +13,7 @@ MODELS = ("veo3_fast", "veo3", "veo3_lite")
 RESOLUTIONS = ("720p", "1080p", "4k")
 DURATIONS = (4, 6, 8)
 DEFAULT_DURATION = 8
+SEEDS = range(10_000, 100_000)
 
 # The guide's words beside the vendor's.
 ASPECT_RATIOS = {
@@ -25,21 +26,27 @@ ASPECT_RATIOS = {
 }
 
 
+VENDOR_RATIOS = tuple(dict.fromkeys(ASPECT_RATIOS.values()))
+
+
 @dataclass(frozen=True)
 class TypeLimits:
-    """How many images a generation type takes, and which models and durations offer it."""
+    """What a generation type takes: how many images, and which of everything else."""
 
     min_images: int
     max_images: int
-    models: tuple[str, ...]
-    durations: tuple[int, ...]
+    models: tuple[str, ...] = MODELS
+    durations: tuple[int, ...] = DURATIONS
+    resolutions: tuple[str, ...] = RESOLUTIONS
+    aspect_ratios: tuple[str, ...] = VENDOR_RATIOS
 
 
 GENERATION_TYPES = {
-    TEXT: TypeLimits(0, 0, MODELS, DURATIONS),
-    FRAMES: TypeLimits(1, 2, MODELS, DURATIONS),
-    # The vendor takes 3 today; the guide promises 8. KIE_REFERENCE_IMAGE_LIMIT lowers it.
-    REFERENCE: TypeLimits(1, 8, ("veo3_fast", "veo3_lite"), (DEFAULT_DURATION,)),
+    TEXT: TypeLimits(0, 0),
+    FRAMES: TypeLimits(1, 2),
+    # The vendor takes 3 today; the guide promises 8. KIE_REFERENCE_IMAGE_LIMIT lowers it. Its pages name 16:9 and
+    # 9:16 for references, but none says that Auto is refused, so Auto is let through.
+    REFERENCE: TypeLimits(1, 8, models=("veo3_fast", "veo3_lite"), durations=(DEFAULT_DURATION,)),
 }
 
 
@@ -66,9 +73,36 @@ def default_type(model: str, images: int) -> str:
     return FRAMES if refuses_references and images else REFERENCE
 
 
-def check_limits(generation_type: str, *, model: str, images: int, duration: int, reference_limit: int) -> None:
+def check_limits(
+    generation_type: str,
+    *,
+    model: str,
+    images: int,
+    duration: int,
+    reference_limit: int,
+    resolution: str = RESOLUTIONS[0],
+    aspect_ratio: str = VENDOR_RATIOS[0],
+    seeds: int | None = None,
+) -> None:
     """Raise InvalidInput, naming field and fix, when the vendor would refuse the combination."""
-    limits = GENERATION_TYPES[generation_type]
+    limits = GENERATION_TYPES.get(generation_type)
+    if limits is None:
+        raise InvalidInput("generation_type", f"generation_type must be {', '.join(GENERATION_TYPES)}")
+    _check_images(generation_type, limits, model=model, images=images, reference_limit=reference_limit)
+    for field_name, value, allowed in (
+        ("duration", duration, limits.durations),
+        ("resolution", resolution, limits.resolutions),
+        ("aspect_ratio", aspect_ratio, limits.aspect_ratios),
+    ):
+        if value not in allowed:
+            raise InvalidInput(
+                field_name, f"{field_name} with {generation_type} must be {', '.join(map(str, allowed))}"
+            )
+    if seeds is not None and seeds not in SEEDS:
+        raise InvalidInput("seeds", f"seeds must be {SEEDS[0]}-{SEEDS[-1]}")
+
+
+def _check_images(generation_type: str, limits: TypeLimits, *, model: str, images: int, reference_limit: int) -> None:
     most = min(limits.max_images, reference_limit) if generation_type == REFERENCE else limits.max_images
     if generation_type == TEXT and images:
         raise InvalidInput("image_urls", f"image_urls must be empty with generation_type {TEXT}")
@@ -78,9 +112,6 @@ def check_limits(generation_type: str, *, model: str, images: int, duration: int
         raise InvalidInput("model", f"model {model} does not offer {generation_type}: use {' or '.join(limits.models)}")
     if images > most:
         raise InvalidInput("image_urls", _too_many(generation_type, model, most))
-    if duration not in limits.durations:
-        allowed = ", ".join(str(seconds) for seconds in limits.durations)
-        raise InvalidInput("duration", f"duration with {generation_type} must be {allowed}")
 
 
 def _too_many(generation_type: str, model: str, most: int) -> str:

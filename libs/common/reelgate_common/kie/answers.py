@@ -5,7 +5,8 @@ is not understood stays unknown: it is never read as failure or success.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,12 +27,18 @@ _MAX_MESSAGE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Send:
-    """What is known of one generate call."""
+class Answer:
+    """What is known of one call; ACCEPTED: it brought what was asked for. Each kind of call adds what that is."""
 
     outcome: SendOutcome
     code: int | None = None
     message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Send(Answer):
+    """What is known of one generate or extend call; the task id when it was accepted."""
+
     task_id: str | None = None
 
 
@@ -91,29 +98,48 @@ def envelope(body: bytes) -> dict[str, Any] | None:
 
 def read_send(status: int, body: bytes) -> Send:
     """Classify an answer to generate."""
+    return _send(*read(status, body))
+
+
+def read_extend(status: int, body: bytes) -> Send:
+    """Classify an answer to extend."""
+    said, parsed = read(status, body)
+    return _send(about_a_clip(said) if parsed else said, parsed)
+
+
+def _send(said: Answer, parsed: dict[str, Any]) -> Send:
+    outcome, message, task_id = said.outcome, said.message, task_id_of(parsed)
+    if outcome is SendOutcome.ACCEPTED and task_id:
+        return Send(outcome=outcome, code=said.code, message=message, task_id=task_id)
+    if outcome is SendOutcome.ACCEPTED:
+        outcome, message = SendOutcome.UNKNOWN, "accepted without a task id"
+    elif task_id:  # a task id beside an error: it may well be running
+        outcome = SendOutcome.UNKNOWN
+    return Send(outcome=outcome, code=said.code, message=message)
+
+
+def read(status: int, body: bytes) -> tuple[Answer, dict[str, Any]]:
+    """What status, body code and sentence say of any call, and the body: empty when it is not to be read."""
     parsed = envelope(body)
     if status in _THROTTLED:
-        return Send(outcome=SendOutcome.THROTTLED, code=status, message=_message(parsed) or "HTTP 429")
-    if status >= 500 or status == 408 or status < 200 or 300 <= status < 400:
-        return Send(outcome=SendOutcome.UNKNOWN, code=status, message=f"HTTP {status}")
-    if status >= 400:  # an edge in front of the vendor, such as its 403 "error code: 1010"
-        return Send(outcome=SendOutcome.BLOCKED, code=status, message=_message(parsed) or _text(status, body))
-    if parsed is None:
-        return Send(outcome=SendOutcome.UNKNOWN, code=status, message="the answer was no JSON object")
-    return _read_body(parsed)
+        said = Answer(outcome=SendOutcome.THROTTLED, code=status, message=_message(parsed) or f"HTTP {status}")
+    elif status >= 500 or status == 408 or status < 200 or 300 <= status < 400:
+        said = Answer(outcome=SendOutcome.UNKNOWN, code=status, message=f"HTTP {status}")
+    elif status >= 400:  # an edge in front of the vendor, such as its 403 "error code: 1010"
+        said = Answer(outcome=SendOutcome.BLOCKED, code=status, message=_message(parsed) or _text(status, body))
+    elif parsed is None:
+        said = Answer(outcome=SendOutcome.UNKNOWN, code=status, message="the answer was no JSON object")
+    else:
+        return _judge(parsed), parsed
+    return said, {}
 
 
-def _read_body(parsed: dict[str, Any]) -> Send:
+def _judge(parsed: dict[str, Any]) -> Answer:
     code = _int(parsed.get("code"))
     message = _message(parsed)
-    task_id = task_id_of(parsed)
     lowered = (message or "").lower()
-    if code == 200 and task_id:
-        return Send(outcome=SendOutcome.ACCEPTED, code=code, message=message, task_id=task_id)
-    if task_id:  # a task id beside an error: it may well be running
-        outcome = SendOutcome.UNKNOWN
-    elif code == 200:
-        outcome, message = SendOutcome.UNKNOWN, "accepted without a task id"
+    if code == 200:
+        outcome = SendOutcome.ACCEPTED
     elif code in _THROTTLED or _THROTTLE_TEXT in lowered:
         outcome = SendOutcome.THROTTLED
     elif code in _BLOCKED or (code == 500 and _CREDIT_TEXT in lowered):
@@ -122,11 +148,16 @@ def _read_body(parsed: dict[str, Any]) -> Send:
         outcome = SendOutcome.REFUSED
     else:
         outcome = SendOutcome.UNKNOWN
-    return Send(outcome=outcome, code=code, message=message or f"code {code}")
+    return Answer(outcome=outcome, code=code, message=message or f"code {code}")
 
 
-def read_task(status: int, body: bytes) -> TaskInfo:
-    """Classify an answer to record-info."""
+def about_a_clip(said: Answer) -> Answer:
+    """What a body code says when the call named a clip: 404 is about that clip, not about our account."""
+    return replace(said, outcome=SendOutcome.REFUSED) if said.code == 404 else said
+
+
+def read_task(status: int, body: bytes, *, wanted: Callable[[str], bool] | None = None) -> TaskInfo:
+    """Classify an answer to record-info; a usable result URL that is not `wanted` counts as none."""
     parsed = envelope(body)
     if status != 200 or parsed is None:
         return NotYet(why=f"HTTP {status}" if status != 200 else "the answer was no JSON object")
@@ -138,16 +169,20 @@ def read_task(status: int, body: bytes) -> TaskInfo:
         return NotYet(why=f"code {code}: {_message(parsed)}")
     if not isinstance(data, dict):
         return NotYet(why="no data")
-    return _read_flag(data)
+    return _read_flag(data, wanted or _any)
 
 
-def _read_flag(data: dict[str, Any]) -> TaskInfo:
+def _any(_: str) -> bool:
+    return True
+
+
+def _read_flag(data: dict[str, Any], wanted: Callable[[str], bool]) -> TaskInfo:
     echo = _echo(data)
     flag = _int(data.get("successFlag"))
     if flag == 0:
         return Generating(**echo)
     if flag == 1:
-        url = result_url(data)
+        url = result_url(data, wanted)
         return Succeeded(video_url=url, **echo) if url else Empty(**echo)
     if flag in (2, 3):
         message = _clip(data.get("errorMessage")) or "Video generation failed"
@@ -155,22 +190,23 @@ def _read_flag(data: dict[str, Any]) -> TaskInfo:
     return NotYet(why=f"successFlag {data.get('successFlag')!r}"[:80])
 
 
-def result_url(data: dict[str, Any]) -> str | None:
-    """The first usable video URL of a task, wherever the vendor put it this time."""
+def result_url(data: dict[str, Any], wanted: Callable[[str], bool] = _any) -> str | None:
+    """The first usable and wanted video URL of a task, wherever the vendor put it this time."""
     for holder in (data.get("response"), data.get("info"), data):
         if isinstance(holder, dict):
-            for url in _urls(holder.get("resultUrls")):
-                if is_usable(url):
+            # An extension has the new part in resultUrls, and the whole clip in fullResultUrls.
+            for url in urls_of(holder.get("fullResultUrls")) + urls_of(holder.get("resultUrls")):
+                if is_usable(url) and wanted(url):
                     return url
     return None
 
 
-def _urls(value: Any) -> list[str]:
+def urls_of(value: Any) -> list[str]:
     """A list, a JSON string of one, or the documented `[http://…]` without quotes."""
     if isinstance(value, str):
         text = value.strip()
         try:
-            return _urls(json.loads(text))
+            return urls_of(json.loads(text))
         except (ValueError, RecursionError):
             return [part.strip(" \"'") for part in text.strip("[]").split(",")]
     if isinstance(value, list):
@@ -185,6 +221,18 @@ def is_usable(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= 2048 and url.isprintable()
     except ValueError:
         return False
+
+
+def is_on(url: str, hosts: Collection[str]) -> bool:
+    """Whether a usable URL is on one of these hosts; `.example.com` means every name below it.
+
+    No user name and no backslash: browsers and Python read the host of such a URL differently.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    if "@" in parts.netloc or "\\" in url:
+        return False
+    return any(host.endswith(name) if name.startswith(".") else host == name for name in hosts)
 
 
 def task_id_of(parsed: dict[str, Any]) -> str | None:

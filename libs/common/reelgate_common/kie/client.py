@@ -1,18 +1,28 @@
 """The one client of Kie.ai: one method per remote call, every outcome as a value."""
 
 import asyncio
+import base64
+import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import structlog
 
 from reelgate_common import metrics
 from reelgate_common.domain.job import Job, SendOutcome
-from reelgate_common.kie import answers
-from reelgate_common.kie.answers import NotYet, Send, TaskInfo
+from reelgate_common.kie import account, answers, requests, upgrades, uploads
+from reelgate_common.kie.account import Balance, Link
+from reelgate_common.kie.answers import Answer, NotYet, Send, TaskInfo
+from reelgate_common.kie.requests import Extension, Options
+from reelgate_common.kie.upgrades import Upgrade
+from reelgate_common.kie.uploads import Upload
+from reelgate_common.logs import redact
 from reelgate_common.settings import KieSettings
 
 log = structlog.get_logger(__name__)
@@ -20,14 +30,18 @@ log = structlog.get_logger(__name__)
 # The vendor's edge refuses unknown clients with a bare 403.
 _USER_AGENT = "Mozilla/5.0 (compatible; Reelgate/0.1)"
 _MAX_ANSWER_BYTES = 1024 * 1024
+_CONNECT_SECONDS = 5  # also to wait for a place in the pool
 # A kept connection that the server closes just now may or may not have read our request: keep few, briefly.
 _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
 # These prove that the request was never written.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_DEFAULT_OPTIONS = Options()
+
+A = TypeVar("A", bound=Answer)
 
 
 class TooLate(Exception):
-    """The lease was over before the request was written; nothing was sent."""
+    """The time to send was over before the request was written; nothing was sent."""
 
 
 class AnswerTooLong(Exception):
@@ -51,49 +65,67 @@ class KieClient:
                 "Authorization": f"Bearer {settings.kie_ai_api_key.get_secret_value()}",
                 "User-Agent": _USER_AGENT,
             },
-            timeout=httpx.Timeout(settings.kie_send_timeout_seconds, connect=5, pool=5),
             limits=_LIMITS,
             follow_redirects=False,
             trust_env=False,
         ) as http:
             yield cls(http, settings)
 
-    async def generate(self, job: Job, *, callback_url: str, send_before: float) -> Send:
+    async def generate(
+        self, job: Job, *, callback_url: str, send_before: float, options: Options = _DEFAULT_OPTIONS
+    ) -> Send:
         """Send a job; every way it can end is an outcome, none an exception.
 
         `send_before` is a time.monotonic() value: just before the request is written it is checked, and
         past it nothing is sent.
         """
-        written = False
+        return await self._ask(
+            Send,
+            answers.read_send,
+            "POST",
+            "/api/v1/veo/generate",
+            json=requests.generate_body(job, options, callback_url=callback_url),
+            seconds=self._settings.kie_send_timeout_seconds,
+            send_before=send_before,
+        )
 
-        async def trace(event: str, _: Any) -> None:
-            nonlocal written
-            if event.endswith("send_request_headers.started"):
-                if time.monotonic() > send_before:
-                    raise TooLate
-                written = True
+    async def extend(self, extension: Extension, *, callback_url: str, send_before: float) -> Send:
+        """Send an extension, which is a new task; as generate in everything else."""
+        return await self._ask(
+            Send,
+            answers.read_extend,
+            "POST",
+            "/api/v1/veo/extend",
+            json=requests.extend_body(extension, callback_url=callback_url),
+            seconds=self._settings.kie_send_timeout_seconds,
+            send_before=send_before,
+        )
 
-        try:
-            status, body = await self._call(
-                "POST",
-                "/api/v1/veo/generate",
-                seconds=self._settings.kie_send_timeout_seconds,
-                json=_generate_body(job, callback_url),
-                extensions={"trace": trace},
-            )
-            send = answers.read_send(status, body)
-        except TooLate:
-            send = Send(outcome=SendOutcome.NOT_SENT, message="the lease was over before the request was written")
-        except _NOT_SENT as error:
-            send = Send(outcome=SendOutcome.NOT_SENT, message=f"{type(error).__name__}: {error}"[:200])
-        except (httpx.HTTPError, httpx.InvalidURL, AnswerTooLong, TimeoutError, OSError) as error:
-            outcome = SendOutcome.UNKNOWN if written else SendOutcome.NOT_SENT
-            send = Send(
-                outcome=outcome,
-                message=f"{type(error).__name__} after the request was {'' if written else 'not '}written",
-            )
-        metrics.vendor_answers.labels("generate", send.outcome).inc()
-        return send
+    async def upgrade_1080p(self, task_id: str, *, send_before: float = math.inf) -> Upgrade:
+        """Start or collect the 1080p copy of a finished video; it is billed once, at the first call."""
+        return await self._ask(
+            Upgrade,
+            partial(upgrades.read_upgrade, wanted=self._is_wanted),
+            "GET",
+            "/api/v1/veo/get-1080p-video",
+            params={"taskId": task_id, "index": 0},
+            seconds=self._settings.kie_send_timeout_seconds,
+            send_before=send_before,
+        )
+
+    async def upgrade_4k(
+        self, task_id: str, *, callback_url: str | None = None, send_before: float = math.inf
+    ) -> Upgrade:
+        """Start or collect the 4K copy of a finished video; it is billed once, at the first call."""
+        return await self._ask(
+            Upgrade,
+            partial(upgrades.read_upgrade, wanted=self._is_wanted),
+            "POST",
+            "/api/v1/veo/get-4k-video",
+            json=requests.upgrade_4k_body(task_id, callback_url=callback_url),
+            seconds=self._settings.kie_send_timeout_seconds,
+            send_before=send_before,
+        )
 
     async def record_info(self, task_id: str) -> TaskInfo:
         """Ask how a task stands; NotYet when the vendor is away or speaks in riddles."""
@@ -104,7 +136,7 @@ class KieClient:
                 seconds=self._settings.kie_query_timeout_seconds,
                 params={"taskId": task_id},
             )
-            info = answers.read_task(status, body)
+            info = answers.read_task(status, body, wanted=self._is_wanted)
         except (httpx.HTTPError, AnswerTooLong, TimeoutError, OSError) as error:
             info = NotYet(why=type(error).__name__)
         if isinstance(info, NotYet):
@@ -112,29 +144,97 @@ class KieClient:
         metrics.vendor_answers.labels("record-info", type(info).__name__).inc()
         return info
 
-    async def _call(self, method: str, path: str, *, seconds: float, **request: Any) -> tuple[int, bytes]:
-        async with asyncio.timeout(seconds), self._http.stream(method, path, **request) as response:
+    def _is_wanted(self, url: str) -> bool:
+        """Whether the operator takes results from this URL's host; unset, from every host."""
+        hosts = self._settings.result_url_hosts
+        if not hosts or answers.is_on(url, hosts):
+            return True
+        metrics.result_hosts_refused.inc()
+        log.error("result_host_refused", host=urlsplit(url).hostname)
+        return False
+
+    async def balance(self) -> Balance:
+        """What is left on the account."""
+        seconds = self._settings.kie_query_timeout_seconds
+        return await self._ask(Balance, account.read_balance, "GET", "/api/v1/chat/credit", seconds=seconds)
+
+    async def download_link(self, url: str) -> Link:
+        """A link good for 20 minutes to a file that Kie.ai made; others are refused."""
+        return await self._ask(
+            Link,
+            account.read_link,
+            "POST",
+            "/api/v1/common/download-url",
+            json={"url": url},
+            seconds=self._settings.kie_query_timeout_seconds,
+        )
+
+    async def upload(self, content: bytes, *, path: str, name: str, media_type: str) -> Upload:
+        """Give the file host a file as a multipart stream. Free; the same path and name replace a file."""
+        file = (name, content, media_type)
+        return await self._upload("stream", data={"uploadPath": path, "fileName": name}, files={"file": file})
+
+    async def upload_base64(self, content: bytes, *, path: str, name: str, media_type: str) -> Upload:
+        """As upload, as JSON: a third more bytes."""
+        encoded = f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+        return await self._upload("base64", json={"base64Data": encoded, "uploadPath": path, "fileName": name})
+
+    async def upload_from(self, url: str, *, path: str, name: str) -> Upload:
+        """Have the file host fetch a public URL: within 30 s, about 100 MB at most."""
+        return await self._upload("url", json={"fileUrl": url, "uploadPath": path, "fileName": name})
+
+    async def _upload(self, form: str, **request: Any) -> Upload:
+        url = f"{self._settings.file_endpoint}/api/file-{form}-upload"
+        seconds = self._settings.kie_upload_timeout_seconds
+        return await self._ask(Upload, uploads.read_upload, "POST", url, seconds=seconds, **request)
+
+    async def _ask(
+        self,
+        kind: type[A],
+        read: Callable[[int, bytes], A],
+        method: str,
+        url: str,
+        *,
+        seconds: float,
+        send_before: float = math.inf,
+        **request: Any,
+    ) -> A:
+        """Make one call; an answer is read, and a break becomes NOT_SENT or UNKNOWN by what was written."""
+        written = False
+
+        async def trace(event: str, _: Any) -> None:
+            nonlocal written
+            if event.endswith("send_request_headers.started"):
+                if time.monotonic() > send_before:
+                    raise TooLate
+                written = True
+
+        try:
+            status, body = await self._call(method, url, seconds=seconds, extensions={"trace": trace}, **request)
+            answer = read(status, body)
+        except TooLate:
+            answer = kind(outcome=SendOutcome.NOT_SENT, message="its time was over before the request was written")
+        except _NOT_SENT as error:
+            answer = kind(outcome=SendOutcome.NOT_SENT, message=f"{type(error).__name__}: {error}"[:200])
+        except (httpx.HTTPError, httpx.InvalidURL, AnswerTooLong, TimeoutError, OSError) as error:
+            outcome = SendOutcome.UNKNOWN if written else SendOutcome.NOT_SENT
+            answer = kind(
+                outcome=outcome,
+                message=f"{type(error).__name__} after the request was {'' if written else 'not '}written",
+            )
+        metrics.vendor_answers.labels(url.rpartition("/")[2], answer.outcome).inc()
+        return replace(answer, message=self._blank(answer.message))
+
+    def _blank(self, message: str | None) -> str | None:
+        """A message without our secrets, should the vendor quote them: it goes to the database and to people."""
+        return message and redact(message.replace(self._settings.kie_ai_api_key.get_secret_value(), "***"))
+
+    async def _call(self, method: str, url: str, *, seconds: float, **request: Any) -> tuple[int, bytes]:
+        timeout = httpx.Timeout(seconds, connect=_CONNECT_SECONDS, pool=_CONNECT_SECONDS)
+        async with asyncio.timeout(seconds), self._http.stream(method, url, timeout=timeout, **request) as response:
             body = b""
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > _MAX_ANSWER_BYTES:
                     raise AnswerTooLong
             return response.status_code, body
-
-
-def _generate_body(job: Job, callback_url: str) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "prompt": job.prompt,
-        "model": job.model,
-        "generationType": job.generation_type,
-        "aspect_ratio": job.aspect_ratio,
-        "resolution": job.resolution,
-        "duration": job.duration,
-        "callBackUrl": callback_url,
-        "enableTranslation": True,  # the guide's choice
-    }
-    if job.image_urls:
-        body["imageUrls"] = job.image_urls
-    if job.watermark:
-        body["watermark"] = job.watermark
-    return body
