@@ -12,7 +12,7 @@ import pytest
 
 from reelgate_api.app import create_app
 from reelgate_api.settings import Settings
-from reelgate_common import auth
+from reelgate_common import auth, breaker
 from reelgate_common.domain.job import JobStatus
 from reelgate_common.kie.answers import Failed, Generating, Succeeded
 from reelgate_common.verification import Verifier
@@ -671,3 +671,52 @@ async def test_only_named_origins_may_call_from_a_browser(open_api):
 
     assert named.headers["access-control-allow-origin"] == "https://app.example"
     assert "access-control-allow-origin" not in other.headers
+
+
+# Degraded -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def degraded(api, cast, eventually):
+    """An api that has noticed that the breaker is open."""
+    await cast(breaker.trip, reason="402: Credits insufficient", first_seconds=300)
+
+    async def noticed():
+        return (await api.get("/api/status")).json()["status"] == "degraded"
+
+    await eventually(noticed)
+    return api
+
+
+async def test_while_kie_takes_no_jobs_they_are_accepted_and_callers_are_told(degraded, fund):
+    await fund()
+
+    accepted = await degraded.post(GENERATE, json=BODY)
+    status = (await degraded.get("/api/status")).json()
+    ready = await degraded.get("/readyz")
+    metrics = (await degraded.get("/metrics")).text
+
+    assert accepted.status_code == 202
+    assert accepted.json().keys() == {"job_id", "degraded"}
+    assert status["reason"] == accepted.json()["degraded"]
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    assert ready.json()["reason"] == "nothing is sent to Kie.ai: 402: Credits insufficient"
+    assert "reelgate_breaker_open 1.0" in metrics
+
+
+async def test_callers_are_not_told_about_the_operators_account(degraded, fund):
+    await fund()
+
+    accepted = await degraded.post(GENERATE, json=BODY)
+
+    assert "redits" not in (await degraded.get("/api/status")).text + accepted.text
+
+
+async def test_it_is_not_degraded_any_more_when_the_breaker_closes(degraded, cast, eventually):
+    await cast(breaker.close)
+
+    async def over():
+        return (await degraded.get("/api/status")).json() == {"status": "ok", "reason": None, "since": None}
+
+    await eventually(over)
+    assert (await degraded.get("/readyz")).json()["status"] == "ok"

@@ -3,8 +3,7 @@
 import aio_pika
 import pytest
 
-from reelgate_common import audit, bus, parked, topology
-from reelgate_common.domain.job import JobStatus
+from reelgate_common import bus, parked, topology
 
 
 @pytest.fixture
@@ -60,31 +59,3 @@ async def test_a_topology_that_stands_otherwise_is_refused_loudly(broker, channe
         await channel.queue_delete(topology.PARKED)
         async with bus.connect(broker, "tests") as connection:
             await bus.declare(connection)
-
-
-async def test_the_books_of_every_kind_of_end_are_right(db, make_job):
-    for status in JobStatus:
-        await make_job(status=status)
-
-    assert await audit.verify(db) == []
-
-
-async def test_a_balance_that_is_not_the_ledgers_sum_is_found(db, make_job):
-    await make_job()
-    async with db.transaction() as tx:
-        await tx.execute("UPDATE credits SET credits = credits + 1")
-
-    [finding] = await audit.verify(db)
-
-    assert finding.rule == "balance is the sum of the ledger"
-
-
-async def test_an_undelivered_job_without_its_refund_is_found_after_a_minute(db, make_job):
-    job = await make_job(status=JobStatus.FAILED)
-    assert await audit.verify(db) == []
-    async with db.transaction() as tx:
-        await tx.execute("UPDATE video_jobs SET completed_at = now() - interval '2 minutes'")
-
-    [finding] = await audit.verify(db)
-
-    assert (finding.rule, finding.subject) == ("an undelivered job is refunded within a minute", str(job.id))

@@ -47,8 +47,10 @@ def make_reconciler(db, bus, relay, vendor):
 
 @pytest.fixture
 def check_due(make_reconciler):
+    """A pass; jobs may be asked about as often as the test makes them due."""
+
     async def run(**overrides):
-        return await make_reconciler(**overrides).check_due()
+        return await make_reconciler(**{"hint_interval_seconds": 1e-6} | overrides).check_due()
 
     return run
 
@@ -191,6 +193,19 @@ async def test_success_without_a_video_is_given_time(due, check_due, vendor, sto
     await check_due(empty_result_grace_seconds=120)
 
     assert await stored.status(job.id) == "processing"
+
+
+async def test_a_task_that_was_just_asked_about_is_left_for_later(due, check_due, vendor, stored):
+    """By whomever: a webhook's hint and the poll together ask once in an interval."""
+    job = await due()
+    await stored.run("UPDATE video_jobs SET last_checked_at = now()")
+
+    await check_due(hint_interval_seconds=300)
+    asked_too_soon = list(vendor.asked)
+    await stored.age(job.id, "last_checked_at", seconds=301)
+    await check_due(hint_interval_seconds=300)
+
+    assert (asked_too_soon, vendor.asked) == ([], ["task-1"])
 
 
 async def test_success_without_a_video_fails_after_its_grace(due, check_due, vendor, stored):

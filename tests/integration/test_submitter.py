@@ -285,7 +285,7 @@ async def test_trouble_with_the_account_opens_the_breaker_for_all(make_job, use_
 
 async def test_behind_an_open_breaker_nothing_is_sent(make_job, make_submitter, vendor, cast, eventually, stored):
     job = await make_job()
-    await cast(breaker.trip, reason="no credits", first_seconds=0.4)
+    await cast(breaker.trip, reason="no credits", first_seconds=300)
     submitter = await make_submitter()
 
     using = asyncio.create_task(submitter.use_permit(PERMIT))
@@ -293,6 +293,7 @@ async def test_behind_an_open_breaker_nothing_is_sent(make_job, make_submitter, 
     assert not done
     assert await stored.status(job.id) == "pending"
 
+    await stored.run("UPDATE breaker SET open_until = now()")
     await using
     assert vendor.sent == [job.id]
 
@@ -360,19 +361,71 @@ async def test_a_probe_that_finds_the_window_full_goes_as_soon_as_it_is_free(
     assert vendor.sent == [job.id]
 
 
-@pytest.mark.parametrize("outcome", [SendOutcome.THROTTLED, SendOutcome.NOT_SENT, SendOutcome.UNKNOWN])
-async def test_a_probe_that_proves_nothing_is_followed_by_another_soon(
-    make_job, use_permit, vendor, cast, stored, outcome
-):
+async def test_a_probe_that_was_throttled_is_followed_by_another_soon(make_job, use_permit, vendor, cast, stored):
     """Within a minute, not only after a whole lease."""
     await make_job()
     await cast(breaker.trip, reason="no credits", first_seconds=5)
     await stored.run("UPDATE breaker SET open_until = now() - interval '1 s'")
-    vendor.outcomes = [ended(outcome)]
+    vendor.outcomes = [ended(SendOutcome.THROTTLED)]
 
     await use_permit(submit_lease_seconds=90, breaker_first_seconds=5)
 
     assert await stored.value("SELECT open_until - now() < '60 s' FROM breaker")
+
+
+@pytest.mark.parametrize("outcome", [SendOutcome.UNKNOWN, SendOutcome.NOT_SENT])
+async def test_so_many_sends_in_a_row_without_a_usable_answer_open_the_breaker(
+    make_job, use_permit, vendor, breaker_row, outcome
+):
+    for _ in range(3):
+        await make_job()
+    vendor.outcomes = [ended(outcome, 502, "HTTP 502") for _ in range(3)]
+
+    states = []
+    for _ in range(3):
+        await use_permit(breaker_failures_in_a_row=3)
+        states.append((await breaker_row())["is_open"])
+
+    assert states == [False, False, True]
+    assert (await breaker_row())["reason"] == "3 sends in a row without a usable answer, the last: HTTP 502"
+
+
+@pytest.mark.parametrize("usable", [SendOutcome.ACCEPTED, SendOutcome.REFUSED])
+async def test_a_usable_answer_between_them_begins_the_count_anew(make_job, use_permit, vendor, breaker_row, usable):
+    between = vendor.accepted() if usable is SendOutcome.ACCEPTED else ended(usable, 422)
+    vendor.outcomes = [ended(SendOutcome.UNKNOWN), between, ended(SendOutcome.UNKNOWN)]
+
+    for _ in range(3):
+        await make_job()
+        await use_permit(breaker_failures_in_a_row=2)
+
+    row = await breaker_row()
+    assert (row["failures"], row["strikes"]) == (0, 1)
+
+
+async def test_a_throttled_send_neither_counts_nor_begins_anew(make_job, use_permit, vendor, breaker_row):
+    vendor.outcomes = [ended(SendOutcome.UNKNOWN), ended(SendOutcome.THROTTLED), ended(SendOutcome.UNKNOWN)]
+
+    for _ in range(3):
+        await make_job()
+        await use_permit(breaker_failures_in_a_row=2)
+
+    assert (await breaker_row())["is_open"]
+
+
+@pytest.mark.parametrize("outcome", [SendOutcome.UNKNOWN, SendOutcome.NOT_SENT])
+async def test_a_probe_without_a_usable_answer_keeps_it_open_for_longer(
+    make_job, use_permit, vendor, cast, stored, breaker_row, outcome
+):
+    await make_job()
+    await cast(breaker.trip, reason="a storm", first_seconds=5)
+    await stored.run("UPDATE breaker SET open_until = now() - interval '1 s'")
+    vendor.outcomes = [ended(outcome)]
+
+    await use_permit(breaker_first_seconds=5)
+
+    row = await breaker_row()
+    assert (row["failures"], row["probing"]) == (2, False)
 
 
 # Late, canceled, contradicted -----------------------------------------------------------------------

@@ -1,10 +1,12 @@
 """The breaker all submitters share: vendor trouble that hits every job stops all sends.
 
 Closed: sends go. Open: jobs wait in pending. When its time is over one send goes as a probe; its answer
-closes the breaker or opens it for twice as long.
+closes the breaker or opens it for twice as long. It opens at once when an answer says that our account
+or the vendor is in trouble, and after so many sends in a row that got no usable answer at all.
 """
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -15,6 +17,21 @@ log = structlog.get_logger(__name__)
 
 _LONGEST_SECONDS = 300  # a topped-up account is noticed within five minutes
 LOOK_AGAIN_SECONDS = 1.0  # an open breaker may be closed early, by an answer to an earlier send
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why nothing is sent, in the words of an operator, and since when."""
+
+    reason: str
+    since: datetime
+
+
+async def trouble(connection: Connection) -> Trouble | None:
+    """What keeps the breaker open; None while it is closed."""
+    row = await connection.fetchrow("SELECT reason, opened_at FROM breaker WHERE failures > 0")
+    metrics.breaker_open.set(int(row is not None))
+    return Trouble(row["reason"], row["opened_at"]) if row else None
 
 
 async def wait_seconds(tx: Connection) -> float | None:
@@ -61,6 +78,14 @@ async def trip(tx: Connection, *, reason: str, first_seconds: float) -> None:
         log.error("breaker_opened", reason=reason, failures=opened)
 
 
+async def strike(tx: Connection, *, reason: str, limit: int, first_seconds: float) -> None:
+    """Count a send that got no usable answer: so many in a row, or a probe, and sends stop."""
+    [row] = await tx.fetch("UPDATE breaker SET strikes = strikes + 1 RETURNING strikes, probing")
+    if row["probing"] or row["strikes"] >= limit:
+        reason = f"{row['strikes']} sends in a row without a usable answer, the last: {reason}"
+        await trip(tx, reason=reason, first_seconds=first_seconds)
+
+
 async def retry_probe(tx: Connection, *, seconds: float) -> None:
     """The probe said nothing about the trouble: let another go soon."""
     await tx.execute(
@@ -72,9 +97,11 @@ async def close(tx: Connection) -> None:
     """The vendor works: let everything go."""
     closed = await tx.fetchval(
         """
-        UPDATE breaker SET failures = 0, probing = false, open_until = 'epoch', reason = NULL, opened_at = NULL
-         WHERE failures > 0
-        RETURNING true
+        UPDATE breaker b
+           SET failures = 0, strikes = 0, probing = false, open_until = 'epoch', reason = NULL, opened_at = NULL
+          FROM (SELECT failures FROM breaker WHERE failures > 0 OR strikes > 0) AS before
+         WHERE b.failures > 0 OR b.strikes > 0
+        RETURNING before.failures > 0
         """
     )
     if closed:

@@ -1,6 +1,7 @@
 """What every process serves beside its work: liveness, readiness, metrics."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
@@ -36,8 +37,13 @@ def consuming(consumer: Consumer) -> Check:
     return check
 
 
-def routes(checks: Callable[[Request], Mapping[str, Check]]) -> list[Route]:
-    """/healthz: the process runs. /readyz: every named check passes, or 503 with what does not."""
+def routes(
+    checks: Callable[[Request], Mapping[str, Check]], *, degraded: Callable[[Request], str | None] = lambda _: None
+) -> list[Route]:
+    """/healthz: the process runs. /readyz: every named check passes, or 503 with what does not.
+
+    A process that is ready, but cannot do all it is for, says why: `{"status": "degraded", "reason": …}`.
+    """
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -45,10 +51,13 @@ def routes(checks: Callable[[Request], Mapping[str, Check]]) -> list[Route]:
     async def readyz(request: Request) -> Response:
         results = {name: await check() for name, check in checks(request).items()}
         failing = {name: problem for name, problem in results.items() if problem}
-        body = {
-            "status": "unavailable" if failing else "ok",
+        reason = degraded(request)
+        body: dict[str, Any] = {
+            "status": "unavailable" if failing else "degraded" if reason else "ok",
             "checks": {n: p or "ok" for n, p in results.items()},
         }
+        if reason:
+            body["reason"] = reason
         return JSONResponse(body, status_code=503 if failing else 200)
 
     async def metrics(_: Request) -> Response:

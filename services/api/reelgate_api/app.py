@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 
 from reelgate_api import problems
@@ -11,9 +11,11 @@ from reelgate_api.dependencies import Parts, State
 from reelgate_api.provider import CallbackService
 from reelgate_api.routes import router
 from reelgate_api.settings import Settings
+from reelgate_api.vendor_watch import VendorWatch
 from reelgate_common import health, logs, service
 from reelgate_common.body_limit import BodyLimit
-from reelgate_common.service import open_core
+from reelgate_common.breaker import Trouble
+from reelgate_common.service import background, open_core
 from reelgate_common.settings import load_or_exit
 from reelgate_common.verification import Verifier
 
@@ -27,7 +29,18 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         callback = None
         if settings.callback_service_url:
             callback = await stack.enter_async_context(CallbackService.open(settings.callback_service_url))
-        yield Parts(settings, core.db, core.bus, core.relay, verifier, callback)
+        watch = VendorWatch(core.db)
+        await stack.enter_async_context(background(watch.run()))
+        yield Parts(settings, core.db, core.bus, core.relay, verifier, callback, watch)
+
+
+def _checks(request: Request) -> dict[str, health.Check]:
+    return {"database": health.database(request.state.parts.db)}
+
+
+def _degraded(request: Request) -> str | None:
+    trouble: Trouble | None = request.state.parts.vendor_watch.trouble
+    return f"nothing is sent to Kie.ai: {trouble.reason}" if trouble else None
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -47,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.include_router(router)
-    app.routes.extend(health.routes(lambda request: {"database": health.database(request.state.parts.db)}))
+    app.routes.extend(health.routes(_checks, degraded=_degraded))
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     if settings.cors_allow_origins:

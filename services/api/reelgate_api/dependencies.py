@@ -8,6 +8,7 @@ from fastapi import Depends, Header, Request
 
 from reelgate_api.provider import CallbackService
 from reelgate_api.settings import Settings
+from reelgate_api.vendor_watch import VendorWatch
 from reelgate_common import auth
 from reelgate_common.auth import Caller
 from reelgate_common.bus import Bus
@@ -29,6 +30,7 @@ class Parts:
     relay: Relay
     verifier: Verifier
     callback_service: CallbackService | None
+    vendor_watch: VendorWatch
 
 
 class State(TypedDict):

@@ -15,6 +15,7 @@ from reelgate_api.schemas import (
     JobView,
     Ledger,
     ManualCallbackBody,
+    Status,
     Timeline,
     Wallet,
 )
@@ -34,6 +35,7 @@ _ONE_CRON_PASS = 500
 @router.post(
     "/api/video/generate",
     status_code=202,
+    response_model_exclude_none=True,
     operation_id="create_video",
     tags=["videos"],
     responses=responses(400, 401, 402, 403, 413, 422, 503),
@@ -50,7 +52,16 @@ async def create_video(
     response.headers["Retry-After"] = str(_POLL_SECONDS)
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
-    return Accepted(job_id=accepted.job_id)
+    return Accepted(job_id=accepted.job_id, degraded=parts.vendor_watch.notice)
+
+
+@router.get("/api/status", operation_id="get_status", tags=["status"])
+async def get_status(parts: PartsDep) -> Status:
+    """Whether accepted jobs are sent at once, or wait for Kie.ai. Known to within a second or two; for anyone."""
+    trouble = parts.vendor_watch.trouble
+    if trouble is None:
+        return Status(status="ok", reason=None, since=None)
+    return Status(status="degraded", reason=parts.vendor_watch.notice, since=trouble.since)
 
 
 @router.get(

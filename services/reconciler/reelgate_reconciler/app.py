@@ -7,6 +7,7 @@ from typing import Any
 from starlette.applications import Starlette
 
 from reelgate_common import health
+from reelgate_common.audit import RunningAudit
 from reelgate_common.service import background, open_core
 from reelgate_common.verification import Verifier
 from reelgate_reconciler import consumers, loops
@@ -25,7 +26,7 @@ def create_app(settings: Settings) -> Starlette:
             reconciler = Reconciler(core.db, core.bus, core.relay, verifier, settings)
             subscriptions = consumers.build(reconciler, core.bus.publisher)
             consumer = await stack.enter_async_context(core.bus.consuming(subscriptions))
-            await stack.enter_async_context(background(*loops.build(reconciler)))
+            await stack.enter_async_context(background(*loops.build(reconciler, RunningAudit(core.db))))
             checks = {"database": health.database(core.db), "broker": health.consuming(consumer)}
             yield {"checks": checks}
 

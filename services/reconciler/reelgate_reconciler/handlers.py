@@ -40,7 +40,10 @@ class Reconciler:
         """Ask record-info about tasks that are due, a few at once."""
         async with self.db.transaction() as tx:
             due = await repository.take_due_checks(
-                tx, limit=self.settings.checks_per_pass, late_check_days=self.settings.late_check_days
+                tx,
+                limit=self.settings.checks_per_pass,
+                late_check_days=self.settings.late_check_days,
+                interval_seconds=self.settings.hint_interval_seconds,
             )
         results = await asyncio.gather(*(self._check(check) for check in due), return_exceptions=True)
         for failure in (result for result in results if isinstance(result, BaseException)):

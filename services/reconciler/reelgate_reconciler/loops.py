@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from reelgate_common import metrics
+from reelgate_common.audit import RunningAudit
 from reelgate_common.bus import TROUBLE
 from reelgate_common.domain.errors import Unavailable
 from reelgate_reconciler.handlers import Reconciler
@@ -17,7 +18,7 @@ log = structlog.get_logger(__name__)
 Pass = Callable[[], Awaitable[int]]
 
 
-def build(reconciler: Reconciler) -> list[Coroutine[Any, Any, None]]:
+def build(reconciler: Reconciler, running_audit: RunningAudit) -> list[Coroutine[Any, Any, None]]:
     """Every pass with how often it runs."""
     settings = reconciler.settings
     return [
@@ -26,6 +27,7 @@ def build(reconciler: Reconciler) -> list[Coroutine[Any, Any, None]]:
         every(settings.sweep_seconds, "sweep_refunds", reconciler.sweep_refunds),
         every(settings.sweep_seconds, "republish", reconciler.republish),
         every(settings.mend_seconds, "mend_topology", reconciler.mend_topology),
+        every(settings.audit_seconds, "audit", running_audit.report),
         every(settings.clean_seconds, "clean", reconciler.clean),
     ]
 

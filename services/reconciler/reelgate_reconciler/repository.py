@@ -30,8 +30,12 @@ class Overdue:
     task_id: str | None  # the job's own, or one that a webhook with the right token named
 
 
-async def take_due_checks(tx: Connection, *, limit: int, late_check_days: float) -> list[DueCheck]:
+async def take_due_checks(
+    tx: Connection, *, limit: int, late_check_days: float, interval_seconds: float
+) -> list[DueCheck]:
     """Take jobs whose task is due to be asked about, and put their next check off.
+
+    One that was asked about less than the interval ago, by whomever, is left for later (`verification.may_ask`).
 
     The task is the job's own, else one that a webhook with the right token named. A job with neither, and a
     failed one older than the vendor's memory, is not asked about any more.
@@ -42,6 +46,7 @@ async def take_due_checks(tx: Connection, *, limit: int, late_check_days: float)
             SELECT id, status = 'failed' AND completed_at < now() - $2::interval AS too_old
               FROM video_jobs
              WHERE next_check_at <= now()
+               AND (last_checked_at IS NULL OR last_checked_at <= now() - $4 * interval '1 s')
              ORDER BY next_check_at
              LIMIT $1
                FOR UPDATE SKIP LOCKED
@@ -61,6 +66,7 @@ async def take_due_checks(tx: Connection, *, limit: int, late_check_days: float)
         limit,
         timedelta(days=late_check_days),
         float(_PASS_SECONDS),
+        interval_seconds,
     )
     return [DueCheck(**row) for row in rows]
 

@@ -12,6 +12,7 @@ class Settings(ServiceSettings):
     reconcile_seconds: Seconds = 1  # due checks and deadlines
     sweep_seconds: Seconds = 5  # lost permits and lost refunds
     mend_seconds: Seconds = 30  # the broker's topology
+    audit_seconds: Seconds = 60  # what is new in the ledger
     clean_seconds: Seconds = 300  # old rows
     checks_per_pass: int = Field(default=10, ge=1)  # the vendor allows 10 queries a second
     callback_days: float = Field(default=14, gt=0, allow_inf_nan=False)

@@ -172,12 +172,16 @@ class Submitter:
     async def _tell_breaker(self, tx: Connection, send: Send) -> None:
         """What an answer says about the vendor, whatever becomes of its job."""
         first = self.settings.breaker_first_seconds
-        if send.outcome in {SendOutcome.ACCEPTED, SendOutcome.REFUSED}:
-            await breaker.close(tx)
-        elif send.outcome is SendOutcome.BLOCKED:
-            await breaker.trip(tx, reason=f"{send.code}: {send.message}", first_seconds=first)
-        else:
-            await breaker.retry_probe(tx, seconds=first)
+        match send.outcome:
+            case SendOutcome.ACCEPTED | SendOutcome.REFUSED:
+                await breaker.close(tx)
+            case SendOutcome.BLOCKED:
+                await breaker.trip(tx, reason=f"{send.code}: {send.message}", first_seconds=first)
+            case SendOutcome.UNKNOWN | SendOutcome.NOT_SENT:
+                limit = self.settings.breaker_failures_in_a_row
+                await breaker.strike(tx, reason=str(send.message), limit=limit, first_seconds=first)
+            case SendOutcome.THROTTLED:
+                await breaker.retry_probe(tx, seconds=first)
 
     async def _move_on(self, tx: Connection, job: Job, attempt: Attempt, send: Send) -> None:
         reason = f"{send.outcome}: {send.message}"

@@ -18,3 +18,4 @@ class Settings(ServiceSettings, PublicUrlSettings):
     retry_first_seconds: Seconds = 1
     retry_max_seconds: Seconds = 300
     breaker_first_seconds: Seconds = 5
+    breaker_failures_in_a_row: int = Field(default=5, ge=1)  # sends without a usable answer that open it

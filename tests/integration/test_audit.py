@@ -1,0 +1,178 @@
+"""The books, read whole and read where they are new: what is wrong is found, what is right is not."""
+
+from datetime import timedelta
+
+import pytest
+
+from reelgate_common import audit, metrics, settlement
+from reelgate_common.audit import RULES, RunningAudit
+from reelgate_common.domain.job import FailureCode, JobStatus
+from reelgate_common.ids import new_id
+from reelgate_common.settings import JobSettings
+
+BALANCE, CHARGE, REFUND, _, RECHARGE, DUE = RULES
+
+# How each rule is broken: by hand, past the triggers that keep services from it. A delivered job marked as refunded
+# is refused even then, by a CHECK.
+BREAKS = {
+    BALANCE: "UPDATE credits SET credits = credits + 1",
+    CHARGE: "UPDATE video_jobs SET cost = cost + 1",
+    REFUND: "DELETE FROM credit_transactions WHERE transaction_type = 'refund'",
+    RECHARGE: """
+        INSERT INTO credit_transactions (id, wallet_address, job_id, transaction_type, amount)
+        SELECT $1, wallet_address, id, 'recharge', -cost FROM video_jobs
+         WHERE status = 'completed' AND recovered_at IS NULL
+    """,
+    DUE: """
+        UPDATE video_jobs SET refunded_at = NULL, completed_at = now() - interval '2 minutes' WHERE status = 'failed'
+    """,
+}
+
+
+@pytest.fixture
+def by_hand(db):
+    """Change rows as somebody with the owner's rights might: no trigger, no foreign key."""
+
+    async def change(statement, *arguments):
+        async with db.transaction() as tx:
+            await tx.execute("SET LOCAL session_replication_role = replica")
+            await tx.execute(statement, *arguments)
+
+    return change
+
+
+@pytest.fixture
+async def every_end(make_job, cast):
+    """A job in every state, one of them failed and refunded, and one recovered under each policy."""
+    for status in JobStatus:
+        job = await make_job(status)
+        if status.is_final:
+            await cast(settlement.refund, job.id, by="tests")
+    for policy in ("give", "recharge"):
+        late = await make_job(JobStatus.FAILED, failure_code=FailureCode.SUBMIT_UNKNOWN)
+        await cast(settlement.refund, late.id, by="tests")
+        await cast(
+            settlement.deliver,
+            late.id,
+            video_url="https://media.example/late.mp4",
+            attempt_id=late.attempt_id,
+            by="tests",
+            policy=JobSettings(late_success=policy),
+        )
+
+
+@pytest.mark.usefixtures("every_end")
+async def test_the_books_of_every_kind_of_end_are_right(db, stored):
+    running = RunningAudit(db)
+
+    found = [await audit.verify(db), await running.run_once(), await running.run_once()]
+
+    assert await stored.value("SELECT count(*) FROM video_jobs WHERE recovered_at IS NOT NULL") == 2
+    assert found == [[], [], []]
+
+
+@pytest.mark.parametrize("rule", BREAKS)
+@pytest.mark.usefixtures("every_end")
+async def test_a_broken_rule_is_found_by_either(db, by_hand, rule):
+    running = RunningAudit(db)
+    await running.run_once()
+    await by_hand(BREAKS[rule], *([new_id()] if "$1" in BREAKS[rule] else []))
+
+    found = [{finding.rule for finding in findings} for findings in (await audit.verify(db), await running.run_once())]
+
+    assert [rule in rules for rules in found] == [True, True]
+
+
+@pytest.mark.usefixtures("every_end")
+async def test_what_is_found_is_a_metric_until_it_is_mended(db, by_hand):
+    running = RunningAudit(db)
+    await by_hand(BREAKS[BALANCE])
+    await running.report()
+    broken = metrics.ledger_drift.labels(BALANCE)._value.get()
+    await by_hand("UPDATE credits SET credits = credits - 1")
+    await running.report()
+
+    assert (broken, metrics.ledger_drift.labels(BALANCE)._value.get()) == (1, 0)
+
+
+@pytest.fixture
+def history(by_hand, fund):
+    """A wallet with so many jobs of long ago, all in order."""
+
+    async def make(count):
+        await fund("old", 4 * count)
+        await by_hand(
+            """
+            WITH old AS (
+                SELECT n, encode(int8send((extract(epoch FROM now() - interval '30 days') * 1000)::bigint), 'hex') AS ms
+                  FROM generate_series(1, $1) AS n
+            ), job AS (
+                INSERT INTO video_jobs (id, status, wallet_address, prompt, aspect_ratio, model, generation_type,
+                                        resolution, duration, cost, turn, completed_at, expires_at, video_url)
+                SELECT (right(ms, 12) || '70018' || lpad(to_hex(n), 15, '0'))::uuid, 'completed', 'old', 'p', '16:9',
+                       'veo3_fast', 'TEXT_2_VIDEO', '720p', 8, 4, 1, now(), now(), 'https://media.example/v.mp4'
+                  FROM old
+                RETURNING id
+            ), charge AS (
+                INSERT INTO credit_transactions (id, wallet_address, job_id, transaction_type, amount)
+                SELECT id, 'old', id, 'charge', -4 FROM job
+            )
+            UPDATE credits SET credits = 0 WHERE wallet_address = 'old'
+            """,
+            count,
+        )
+        await by_hand("ANALYZE video_jobs, credit_transactions, credits")
+
+    return make
+
+
+async def test_a_pass_does_not_read_what_was_added_up_before(db, history, make_job, stored):
+    """The second pass over 20,000 old jobs of one wallet reads some hundred rows."""
+    await history(20_000)
+    running = RunningAudit(db)
+    first = await running.run_once()
+    before = await rows_read(stored)
+    await make_job(wallet_address="old")
+    second = await running.run_once()
+
+    assert (first, second) == ([], [])
+    assert await rows_read(stored) - before < 2_000
+
+
+async def test_a_late_entry_among_old_ones_is_no_finding(db, history, fund):
+    """An entry whose clock was far behind: what was added up is doubted, added up anew, and found right."""
+    await history(10)
+    running = RunningAudit(db)
+    await running.run_once()
+    await fund("old", 7)
+    async with db.transaction() as tx:
+        await tx.execute("SET LOCAL session_replication_role = replica")
+        await tx.execute("UPDATE credit_transactions SET id = '01000000-0000-7000-8000-000000000001' WHERE amount = 7")
+
+    assert await running.run_once() == []
+    assert await running.run_once() == []
+
+
+async def test_a_balance_edited_long_ago_is_found_in_its_turn(db, by_hand, monkeypatch):
+    """Wallets without a new entry are looked at slice by slice."""
+    monkeypatch.setattr(audit, "_SLICE", 2)
+    monkeypatch.setattr(audit, "_FIRST_LOOK", timedelta(0))
+    for n in range(5):
+        await by_hand("INSERT INTO credits (wallet_address) VALUES ($1)", f"w{n}")
+    await by_hand("UPDATE credits SET credits = 1 WHERE wallet_address = 'w3'")
+    running = RunningAudit(db)
+
+    found = [[finding.subject for finding in await running.run_once()] for _ in range(4)]
+
+    assert found == [[], ["w3"], [], []]
+
+
+async def rows_read(stored):
+    """Rows that any query read of the tables that grow, counted by the server."""
+    await stored.value("SELECT pg_stat_force_next_flush()")
+    return await stored.value(
+        """
+        SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables
+         WHERE relname IN ('video_jobs', 'credit_transactions')
+        """
+    )
