@@ -1,8 +1,10 @@
 """RabbitMQ carries, PostgreSQL knows: whatever becomes of the broker, every job comes to its end."""
 
 import asyncio
+import os
 import random
 import re
+import signal
 import uuid
 
 import aio_pika
@@ -81,6 +83,33 @@ async def test_a_queue_that_was_deleted_is_made_again_and_what_it_held_is_done(r
 
     await all_completed(rig, ids)
     await rig.reached(refunded, "failed", seconds=90)
+
+
+async def test_a_binding_that_was_removed_is_made_again_and_what_had_no_way_is_delivered(rig):
+    """Without its binding a message is returned: it stays in the outbox until there is a way for it."""
+    async with rig.channel() as channel:
+        queue = await channel.get_queue(topology.JOB_REQUESTED.name, ensure=False)
+        await queue.unbind(topology.EXCHANGE, topology.JOB_REQUESTED.event.routing_key)
+    ids = await jobs(rig)
+
+    await all_completed(rig, ids)
+
+
+async def test_a_broker_frozen_as_a_whole(rig):
+    """It takes connections and answers nobody; what was published into it was not confirmed, and stays."""
+    beam = rig.servers.rabbit.pids[0]
+    os.kill(beam, signal.SIGSTOP)
+    try:
+        ids = await jobs(rig)
+
+        async def given_up():
+            return rig.logs_with("did not confirm in time")
+
+        await rig.until(given_up)
+    finally:
+        os.kill(beam, signal.SIGCONT)
+
+    await all_completed(rig, ids)
 
 
 async def test_a_line_to_the_broker_that_went_dead_silently(rig):

@@ -6,6 +6,7 @@ import uuid
 
 import httpx
 import pytest
+import pytest_asyncio
 from fault_proxy import Toward
 
 SEND = b"POST /api/v1/veo/generate"
@@ -19,7 +20,7 @@ def prompt():
     return f"A cat {uuid.uuid4().hex}"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def client(rig):
     async with rig.client() as opened:
         yield opened
@@ -84,6 +85,30 @@ async def test_api_dies_after_the_commit_before_its_answer(rig, prompt):
     await rig.reached(str(job["id"]), "completed")
 
 
+async def test_an_answer_of_the_database_that_got_lost_is_asked_for_again(rig, prompt):
+    """Committed, and nobody was told: the caller hears 503, and with the same key finds the job that was made."""
+    body = {"wallet_address": "untold", "prompt": prompt, "image_urls": ["https://example.com/i.png"]}
+    key = {"Idempotency-Key": "untold"}
+    async with rig.client() as client:
+        await rig.create(client, f"First {prompt}", "untold")
+        trap = rig.line("api", "database").trap(prompt.encode(), Toward.SERVER, stops=Toward.CLIENT)
+        asking = asyncio.create_task(client.post("/api/video/generate", json=body, headers=key))
+        await trap.sprung.wait()
+
+        async def committed():
+            return await rig.sql("SELECT id FROM video_jobs WHERE prompt = $1", prompt)
+
+        await rig.until(committed)
+        rig.line("api", "database").cut()
+        await rig.heal()
+        first = await asking
+        again = await client.post("/api/video/generate", json=body, headers=key)
+
+    [job] = await committed()
+    assert first.status_code in (202, 503)
+    assert again.json()["job_id"] == str(job["id"])
+
+
 async def test_api_dies_after_the_commit_before_it_publishes(rig, client, prompt):
     """Another process's relay finds the message in the outbox."""
     rig.line("api", "broker").freeze()
@@ -103,6 +128,18 @@ async def test_api_dies_after_it_published_before_it_knows(rig, client, prompt):
     await rig.reached(job_id, "completed")
     await rig.at_rest()
     assert await sent(rig, prompt) == 1
+
+
+async def test_submitter_dies_before_its_claim_is_committed(rig, client, prompt):
+    """The permit comes back, and the job is sent."""
+    async with locked(rig, "LOCK TABLE job_attempts IN SHARE MODE"):
+        job_id = await rig.create(client, prompt, "unclaimed")
+        await waits_for_a_lock(rig)
+        await rig.kill("submitter")
+    await rig.start("submitter")
+
+    await rig.reached(job_id, "completed")
+    assert await rig.timeline(job_id) == ["accepted", "claimed", "submitted", "completed"]
 
 
 async def test_submitter_dies_after_the_claim_before_the_send(rig, client, prompt):

@@ -4,7 +4,10 @@ import asyncio
 import os
 import signal
 import uuid
+from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from fault_proxy import Toward
 
@@ -52,6 +55,43 @@ async def test_a_process_frozen_for_a_while_harms_nobody(rig, service):
         os.kill(rig.pid(service), signal.SIGCONT)
     await rig.at_rest()
 
+    await rig.ended_right(jobs)
+
+
+@pytest.mark.parametrize("service", ["api", "submitter", "callback", "reconciler"])
+async def test_a_process_cut_off_from_everything_for_a_while(rig, service):
+    """A partition: it runs, and reaches nobody. What it held is taken over or comes back; nothing is done twice."""
+    sending = asyncio.create_task(rig.mixed_jobs(20))
+    await rig.some_are("processing")
+    lines = [line for (client, _), line in rig.lines.items() if client == service]
+    for line in lines:
+        line.freeze()
+    await rig.some_are_over()
+    for line in lines:
+        line.cut()
+        await line.heal()
+
+    jobs = await sending
+    await rig.at_rest()
+    await rig.ended_right(jobs, spared=("submit_unknown",))
+
+
+@pytest.mark.parametrize("service", ["api", "callback"])
+async def test_clients_that_say_half_a_request_keep_nobody_waiting(rig, service):
+    """Slow-loris: hundreds of connections that never finish what they say."""
+    url = urlsplit(rig.env[f"{service.upper()}_URL"])
+    async with AsyncExitStack() as stack:
+        for _ in range(300):
+            _, writer = await asyncio.open_connection(url.hostname, url.port)
+            stack.callback(writer.close)
+            writer.write(b"POST /api/video/kie-ai-callback HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n{")
+            await writer.drain()
+        jobs = await rig.mixed_jobs(5, ("ok",))
+        async with httpx.AsyncClient(base_url=url.geturl()) as client:
+            alive = await client.get("/healthz")
+        await rig.at_rest()
+
+    assert alive.status_code == 200
     await rig.ended_right(jobs)
 
 

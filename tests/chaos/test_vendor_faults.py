@@ -99,6 +99,19 @@ async def test_a_storm_of_server_errors_leaves_sends_open_and_none_is_repeated(r
     assert ends <= {("failed", "submit_unknown"), ("completed", None)}
 
 
+async def test_a_storm_of_throttling_fails_no_job_and_none_is_repeated(rig):
+    await rig.simulator("/sim/config", refuse_all=429)
+    ids = await jobs(rig)
+
+    async def throttled():
+        return await rig.sql("SELECT FROM job_attempts WHERE outcome = 'throttled'")
+
+    await rig.until(throttled)
+    await rig.simulator("/sim/config", refuse_all=None)
+
+    await all_reached(rig, ids, "completed")
+
+
 async def test_html_and_garbage_instead_of_answers(rig):
     jobs = await rig.mixed_jobs(
         12, ("submit-502-html", "submit-garbage", "record-html", "record-500", "invisible", "no-task-id")
