@@ -142,6 +142,25 @@ async def test_concurrent_requests_with_one_key_make_one_job(accept, fund, store
     assert await stored.balance() == 96
 
 
+async def test_a_thousand_jobs_at_once_cost_exactly_what_the_balance_covers(accept, fund, stored):
+    await fund(amount=400)
+
+    async def ask(n):
+        while True:
+            try:
+                await accept(key=f"k{n}")
+            except InsufficientCredits:
+                return False
+            except Unavailable:  # no connection was free in time: come back, as a caller is told to
+                continue
+            return True
+
+    accepted = await asyncio.gather(*(ask(n) for n in range(1000)))
+
+    assert sum(accepted) == await stored.count("video_jobs") == 100
+    assert await stored.balance() == 0
+
+
 async def test_a_statement_tried_again_charges_once(batch, fund, make_new, stored):
     """The first answer was lost: the same ids are sent once more."""
     await fund()

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 
+import aio_pika
 import pytest
 
 from reelgate_common import auth, migrations, topology
@@ -107,3 +108,27 @@ async def test_an_unmigrated_database_is_one_clear_line(reelgate, new_database):
 
     assert code != 0
     assert "Traceback" not in err
+
+
+async def test_a_poison_message_is_listed_shown_replayed_and_dropped(reelgate, channel, amqp_url):
+    """A body nobody can read: parked with its reason, looked at whole, tried again, parked again, dropped."""
+    body = '{"event_id": "' + "x" * 300 + '"}'
+    headers = {"x-parked-from": topology.JOB_FAILED.name, "x-parked-reason": "event_id: not a UUID"}
+    message = aio_pika.Message(body.encode(), message_id="poison", headers=headers)
+    await channel.default_exchange.publish(message, topology.PARKED)
+
+    _, listed, _ = await reelgate("dead-letters", "list", AMQP_URL=amqp_url)
+    _, shown, _ = await reelgate("dead-letters", "show", "poison", AMQP_URL=amqp_url)
+    none = await reelgate("dead-letters", "show", "another", AMQP_URL=amqp_url)
+    _, replayed, _ = await reelgate("dead-letters", "replay", "poison", AMQP_URL=amqp_url)
+    returned = await (await channel.get_queue(topology.JOB_FAILED.name)).get()
+    await returned.ack()
+    await channel.default_exchange.publish(message, topology.PARKED)
+    _, dropped, _ = await reelgate("dead-letters", "drop", "--all", AMQP_URL=amqp_url)
+    _, left, _ = await reelgate("dead-letters", "list", "--json", AMQP_URL=amqp_url)
+
+    assert "poison" in listed
+    assert shown == f"from {topology.JOB_FAILED.name}\nwhy  event_id: not a UUID\n\n{body}\n"
+    assert (none[0], none[2]) == (1, "no such message\n")
+    assert (replayed, returned.body) == ("replayed 1\n", body.encode())
+    assert (dropped, left) == ("dropped 1\n", "[]\n")

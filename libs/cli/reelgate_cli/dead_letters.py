@@ -37,6 +37,18 @@ def list_(
 
 
 @app.command()
+def show(message_id: Annotated[str, typer.Argument(help="The message's id.")], *, limit: _Limit = 10_000) -> None:
+    """Show one message whole: where it came from, why it was parked, and all it says."""
+    found = asyncio.run(parked.listed(load(RabbitSettings), limit=limit))
+    for message in found:
+        if message.message_id == message_id:
+            typer.echo(f"from {message.queue}\nwhy  {message.reason}\n\n{message.body}")
+            return
+    typer.echo("no such message", err=True)
+    raise typer.Exit(1)
+
+
+@app.command()
 def replay(message_id: _Id = None, *, everything: _All = False, limit: _Limit = 10_000) -> None:
     """Send a message back to the queue it came from."""
     count = asyncio.run(parked.replay(load(RabbitSettings), wanted=_wanted(message_id, everything), limit=limit))
