@@ -1,6 +1,5 @@
 """Trouble that hits every job, on two of every service: jobs wait, none fails for it, and the backlog drains."""
 
-import asyncio
 import re
 import uuid
 
@@ -36,20 +35,10 @@ async def opened(rig, reason):
     await rig.until(says_so)
 
 
-async def jobs(rig, count):
-    async with rig.client() as client:
-        prompts = [f"Breaker {uuid.uuid4().hex}" for _ in range(count)]
-        return await asyncio.gather(*(rig.create(client, prompt, "breaker") for prompt in prompts))
-
-
-async def all_completed(rig, ids):
-    await asyncio.gather(*(rig.reached(job_id, "completed", seconds=90) for job_id in ids))
-
-
 @pytest.mark.parametrize("code", [401, 402, 433, 455])
 async def test_account_trouble_fails_no_job_and_the_backlog_drains_within_the_window(rig, code):
     await rig.simulator("/sim/config", refuse_all=code)
-    ids = await jobs(rig, 2 * WINDOW)
+    ids = await rig.jobs(2 * WINDOW)
     await opened(rig, f"{code}: ")
     sends = (await rig.simulator("/sim/stats"))["sends"]
     states = {await rig.status(job_id) for job_id in ids}
@@ -57,7 +46,7 @@ async def test_account_trouble_fails_no_job_and_the_backlog_drains_within_the_wi
         body = {"wallet_address": "breaker", "prompt": uuid.uuid4().hex, "image_urls": ["https://example.com/i.png"]}
         told = (await client.post("/api/video/generate", json=body)).json()
     await rig.simulator("/sim/config", refuse_all=None)
-    await all_completed(rig, [*ids, told["job_id"]])
+    await rig.all_reached([*ids, told["job_id"]], "completed")
 
     stats = await rig.simulator("/sim/stats")
     assert states <= {"pending", "submitting"}
@@ -69,7 +58,7 @@ async def test_account_trouble_fails_no_job_and_the_backlog_drains_within_the_wi
 async def test_while_it_is_open_probes_go_one_at_a_time(rig):
     """However many submitters wait: each new probe only after the one before it was answered."""
     await rig.simulator("/sim/config", refuse_all=402)
-    ids = await jobs(rig, 10)
+    ids = await rig.jobs(10)
     await opened(rig, "402: ")
 
     async def probed_twice():
@@ -86,13 +75,13 @@ async def test_while_it_is_open_probes_go_one_at_a_time(rig):
     await rig.simulator("/sim/config", refuse_all=None)
 
     assert overlapping == []
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")
 
 
 async def test_a_storm_of_server_errors_stops_the_sends_before_it_costs_many_jobs(rig):
     """Only what was sent into the storm may be lost to it; what waited is sent afterwards."""
     await rig.simulator("/sim/config", outage_http_status=503)
-    ids = await jobs(rig, 2 * WINDOW)
+    ids = await rig.jobs(2 * WINDOW)
     await opened(rig, "in a row without a usable answer, the last: HTTP 503")
     await rig.simulator("/sim/config", outage_http_status=None)
     await rig.at_rest()

@@ -1,6 +1,5 @@
 """RabbitMQ carries, PostgreSQL knows: whatever becomes of the broker, every job comes to its end."""
 
-import asyncio
 import os
 import random
 import re
@@ -15,24 +14,14 @@ from reelgate_common import topology
 WORK_QUEUES = [queue.name for queue in topology.QUEUES]
 
 
-async def jobs(rig, count=6):
-    async with rig.client() as client:
-        prompts = [f"Broker {uuid.uuid4().hex}" for _ in range(count)]
-        return await asyncio.gather(*(rig.create(client, prompt, "broker") for prompt in prompts))
-
-
-async def all_completed(rig, ids):
-    await asyncio.gather(*(rig.reached(job_id, "completed", seconds=90) for job_id in ids))
-
-
 async def test_jobs_are_accepted_while_the_broker_is_gone_and_done_when_it_is_back(rig):
     await rig.servers.rabbit.stop()
-    ids = await jobs(rig)
+    ids = await rig.jobs(6)
     waiting = await rig.sql("SELECT count(*) AS n FROM outbox")
     await rig.servers.rabbit.start()
 
     assert waiting[0]["n"] >= len(ids)
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")
 
 
 @pytest.mark.parametrize(
@@ -45,15 +34,15 @@ async def test_jobs_are_accepted_while_the_broker_is_gone_and_done_when_it_is_ba
 )
 async def test_a_broker_in_alarm_takes_nothing_and_loses_nothing(rig, alarm, over):
     """It stops reading who publishes: jobs are accepted and wait in the outbox."""
-    under_way = await jobs(rig)
+    under_way = await rig.jobs(6)
     await rig.servers.rabbit.control(*alarm)
     try:
-        ids = await jobs(rig)
+        ids = await rig.jobs(6)
         assert (await rig.sql("SELECT count(*) AS n FROM outbox"))[0]["n"] > 0
     finally:
         await rig.servers.rabbit.control(*over)
 
-    await all_completed(rig, under_way + ids)
+    await rig.all_reached(under_way + ids, "completed")
 
 
 @pytest.mark.parametrize(
@@ -65,23 +54,23 @@ async def test_a_broker_in_alarm_takes_nothing_and_loses_nothing(rig, alarm, ove
     ids=["connections", "channels"],
 )
 async def test_connections_and_channels_closed_by_the_broker_come_back(rig, words):
-    ids = await jobs(rig)
+    ids = await rig.jobs(6)
     await rig.servers.rabbit.control(*words)
-    ids += await jobs(rig)
+    ids += await rig.jobs(6)
 
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")
 
 
 @pytest.mark.parametrize("name", WORK_QUEUES)
 async def test_a_queue_that_was_deleted_is_made_again_and_what_it_held_is_done(rig, name):
-    ids = await jobs(rig)
+    ids = await rig.jobs(6)
     async with rig.client() as client:
         refunded = await rig.create(client, f"{uuid.uuid4().hex} sim:policy", "broker")
     async with rig.channel() as channel:
         await channel.queue_delete(name)
-    ids += await jobs(rig)
+    ids += await rig.jobs(6)
 
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")
     await rig.reached(refunded, "failed", seconds=90)
 
 
@@ -90,9 +79,9 @@ async def test_a_binding_that_was_removed_is_made_again_and_what_had_no_way_is_d
     async with rig.channel() as channel:
         queue = await channel.get_queue(topology.JOB_REQUESTED.name, ensure=False)
         await queue.unbind(topology.EXCHANGE, topology.JOB_REQUESTED.event.routing_key)
-    ids = await jobs(rig)
+    ids = await rig.jobs(6)
 
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")
 
 
 async def test_a_broker_frozen_as_a_whole(rig):
@@ -100,7 +89,7 @@ async def test_a_broker_frozen_as_a_whole(rig):
     beam = rig.servers.rabbit.pids[0]
     os.kill(beam, signal.SIGSTOP)
     try:
-        ids = await jobs(rig)
+        ids = await rig.jobs(6)
 
         async def given_up():
             return rig.logs_with("did not confirm in time")
@@ -109,15 +98,15 @@ async def test_a_broker_frozen_as_a_whole(rig):
     finally:
         os.kill(beam, signal.SIGCONT)
 
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")
 
 
 async def test_a_line_to_the_broker_that_went_dead_silently(rig):
     rig.line("submitter", "broker").freeze()
-    ids = await jobs(rig)
+    ids = await rig.jobs(6)
     await rig.heal()
 
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")
 
 
 async def test_a_full_queue_fills_the_outbox_and_nothing_else(rig):
@@ -127,7 +116,7 @@ async def test_a_full_queue_fills_the_outbox_and_nothing_else(rig):
     await rig.kill("submitter")
     await rig.servers.rabbit.control("set_policy", *policy, queue, '{"max-length":1}', "--apply-to", "queues")
     try:
-        ids = await jobs(rig, 12)
+        ids = await rig.jobs(12)
 
         async def refused():
             return await rig.sql("SELECT FROM outbox WHERE attempts > 0")
@@ -137,7 +126,7 @@ async def test_a_full_queue_fills_the_outbox_and_nothing_else(rig):
         await rig.servers.rabbit.control("clear_policy", *policy)
     await rig.start("submitter")
 
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")
 
 
 async def test_messages_that_come_twice_and_in_any_order_change_nothing(rig):

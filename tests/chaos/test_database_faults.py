@@ -7,16 +7,6 @@ import uuid
 import pytest
 
 
-async def jobs(rig, count=6):
-    async with rig.client() as client:
-        prompts = [f"Database {uuid.uuid4().hex}" for _ in range(count)]
-        return await asyncio.gather(*(rig.create(client, prompt, "database") for prompt in prompts))
-
-
-async def all_completed(rig, ids):
-    await asyncio.gather(*(rig.reached(job_id, "completed", seconds=90) for job_id in ids))
-
-
 async def answers(rig, count=1):
     """What so many requests at once are answered: status and whether they are told when to come back."""
     async with rig.client() as client:
@@ -71,13 +61,13 @@ async def locked(rig, table="video_jobs"):
 
 @pytest.mark.parametrize("trouble", [read_only, full_disk, locked])
 async def test_a_database_that_cannot_write_is_503_and_nothing_is_lost(rig, trouble):
-    under_way = await jobs(rig)
+    under_way = await rig.jobs(6)
     async with trouble(rig):
         found = await answers(rig)
-    ids = await jobs(rig)
+    ids = await rig.jobs(6)
 
     assert found == {(503, True)}
-    await all_completed(rig, under_way + ids)
+    await rig.all_reached(under_way + ids, "completed")
 
 
 async def test_requests_for_which_no_connection_is_left_are_told_to_come_back(rig):
@@ -85,37 +75,37 @@ async def test_requests_for_which_no_connection_is_left_are_told_to_come_back(ri
         found = await answers(rig, 40)
         async with rig.client() as client:
             alive = await client.get("/healthz")
-    ids = await jobs(rig)
+    ids = await rig.jobs(6)
 
     assert (found, alive.status_code) == ({(503, True)}, 200)
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")
 
 
 async def test_every_connection_cut_at_once(rig):
     ids = []
     for _ in range(3):
-        ids += await jobs(rig)
+        ids += await rig.jobs(6)
         for line in rig.lines_to("database"):
             line.cut()
 
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")
 
 
 async def test_the_server_restarted(rig):
-    ids = await jobs(rig)
+    ids = await rig.jobs(6)
     await rig.servers.postgres.stop()
     await rig.servers.postgres.start()
-    ids += await jobs(rig)
+    ids += await rig.jobs(6)
 
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")
 
 
 @pytest.mark.parametrize("service", ["submitter", "callback", "reconciler"])
 async def test_a_line_to_the_database_that_went_dead_silently(rig, service):
     """Neither side is told: only the limits on every wait end it."""
-    ids = await jobs(rig)
+    ids = await rig.jobs(6)
     rig.line(service, "database").freeze()
-    ids += await jobs(rig)
+    ids += await rig.jobs(6)
 
     async def noticed():
         return f"{service}.log" in rig.logs_with("the database is away")
@@ -123,12 +113,12 @@ async def test_a_line_to_the_database_that_went_dead_silently(rig, service):
     await rig.until(noticed)
     await rig.heal()
 
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")
 
 
 async def test_a_slow_database(rig):
     for line in rig.lines_to("database"):
         line.delay = 0.05
-    ids = await jobs(rig)
+    ids = await rig.jobs(6)
 
-    await all_completed(rig, ids)
+    await rig.all_reached(ids, "completed")

@@ -71,6 +71,12 @@ class Gateway:
                         return answer.json()["job_id"]
                 await asyncio.sleep(0.2)
 
+    async def jobs(self, count: int, word: str = "ok") -> list[str]:
+        """Send so many jobs of one kind at once; their ids."""
+        async with self.client() as client:
+            prompts = [f"{uuid.uuid4().hex} sim:{word}" for _ in range(count)]
+            return await asyncio.gather(*(self.create(client, prompt, "plain") for prompt in prompts))
+
     async def mixed_jobs(self, count: int, scenarios=DELIVERS + REFUNDS) -> dict[str, str]:
         """Send many jobs of every kind at once; the scenario of each job id."""
         run = uuid.uuid4().hex[:8]
@@ -117,6 +123,9 @@ class Gateway:
             return await self.status(job_id) in statuses
 
         await self.until(there, seconds=seconds)
+
+    async def all_reached(self, job_ids: list[str], status: str) -> None:
+        await asyncio.gather(*(self.reached(job_id, status, seconds=90) for job_id in job_ids))
 
     async def some_are(self, status: str) -> None:
         """Wait until work is under way."""
