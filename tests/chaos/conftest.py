@@ -16,6 +16,16 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.timeout(300))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure comes with what the processes said: their logs do not outlive the test."""
+    report = yield
+    gateway = item.funcargs.get("rig") or item.funcargs.get("gateway")
+    if report.failed and gateway:
+        report.sections.append(("the gateway's logs", gateway.log_ends()))
+    return report
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def servers():
     async with Servers.open() as opened:

@@ -69,7 +69,7 @@ async def test_while_it_is_open_probes_go_one_at_a_time(rig):
         """
         SELECT FROM job_attempts a JOIN job_attempts b ON a.id < b.id AND b.started_at < a.outcome_at
           CROSS JOIN breaker
-         WHERE a.started_at > breaker.opened_at + interval '200 ms'
+         WHERE a.started_at > breaker.opened_at + interval '900 ms'
         """
     )
     await rig.simulator("/sim/config", refuse_all=None)

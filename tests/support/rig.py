@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import tempfile
@@ -98,9 +99,7 @@ class Rig(Gateway):
             try:
                 await rig._start_all()
                 yield rig
-            except BaseException:
-                rig._tell_logs()
-                raise
+                await rig.until(rig._no_message_is_left)
             finally:
                 await asyncio.gather(*(rig.kill(name) for name in rig._services))
 
@@ -167,6 +166,13 @@ class Rig(Gateway):
         """The logs, such as `submitter.log`, in which these words stand."""
         return {log.name for log in self._logs.glob("*.log") if words in log.read_text(errors="replace")}
 
+    def log_ends(self) -> str:
+        """What every process said last."""
+        logs = {
+            log.name: log.read_text(errors="replace").splitlines()[-40:] for log in sorted(self._logs.glob("*.log"))
+        }
+        return "\n".join(f"--- {name}\n" + "\n".join(lines) for name, lines in logs.items())
+
     # Servers -------------------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -194,6 +200,13 @@ class Rig(Gateway):
             found = [await channel.declare_queue(name, passive=True) for name in names]
         counts = {queue.name: queue.declaration_result.message_count or 0 for queue in found}
         return {name: count for name, count in counts.items() if count}
+
+    async def _no_message_is_left(self) -> bool:
+        """No queue holds a message: neither waiting nor given to a consumer and not acked."""
+        said = await self.servers.rabbit.control(
+            "list_queues", "--vhost", "reelgate", "name", "messages", "--formatter", "json"
+        )
+        return not any(queue["messages"] for queue in json.loads(said))
 
     # Set-up --------------------------------------------------------------------------------------------
 
@@ -264,8 +277,3 @@ class Rig(Gateway):
 
     async def _start_all(self) -> None:
         await asyncio.gather(*(self.start(name) for name in self._services))
-
-    def _tell_logs(self) -> None:
-        """The ends of the logs go with the failure: the folder does not outlive the test."""
-        for log in sorted(self._logs.glob("*.log")):
-            print(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-40:]))  # noqa: T201
