@@ -704,6 +704,16 @@ async def test_while_kie_takes_no_jobs_they_are_accepted_and_callers_are_told(de
     assert "reelgate_breaker_open 1.0" in metrics
 
 
+async def test_a_pause_is_told_in_the_same_way(api, cast, eventually):
+    await cast(breaker.pause, "a new account")
+
+    async def told():
+        return (await api.get("/readyz")).json().get("reason")
+
+    assert await eventually(told) == "nothing is sent to Kie.ai: paused by an operator: a new account"
+    assert (await api.get("/api/status")).json()["status"] == "degraded"
+
+
 async def test_callers_are_not_told_about_the_operators_account(degraded, fund):
     await fund()
 

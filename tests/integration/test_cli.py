@@ -132,3 +132,18 @@ async def test_a_poison_message_is_listed_shown_replayed_and_dropped(reelgate, c
     assert (none[0], none[2]) == (1, "no such message\n")
     assert (replayed, returned.body) == ("replayed 1\n", body.encode())
     assert (dropped, left) == ("dropped 1\n", "[]\n")
+
+
+async def test_sends_are_paused_and_go_on_by_command(reelgate, database_url, stored):
+    async def state():
+        return (await stored.rows("SELECT paused_at IS NOT NULL AS paused, pause_reason FROM breaker"))[0]
+
+    paused = await reelgate("pause", "--reason", "a new account", DATABASE_URL=database_url)
+    meanwhile = await state()
+    resumed = await reelgate("resume", DATABASE_URL=database_url)
+    again = await reelgate("resume", DATABASE_URL=database_url)
+
+    assert paused[:2] == (0, "paused: nothing is sent until `reelgate resume`\n")
+    assert meanwhile == {"paused": True, "pause_reason": "a new account"}
+    assert (resumed[:2], again[:2]) == ((0, "sends go on\n"), (0, "nothing was paused\n"))
+    assert (await state())["paused"] is False

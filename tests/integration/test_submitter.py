@@ -428,6 +428,25 @@ async def test_a_probe_without_a_usable_answer_keeps_it_open_for_longer(
     assert (row["failures"], row["probing"]) == (2, False)
 
 
+async def test_while_an_operator_has_paused_sends_nothing_goes_not_even_a_probe(
+    make_job, make_submitter, vendor, cast, stored
+):
+    job = await make_job()
+    await cast(breaker.trip, reason="no credits", first_seconds=5)
+    await stored.run("UPDATE breaker SET open_until = now() - interval '1 s'")
+    await cast(breaker.pause, "the account is being changed")
+    submitter = await make_submitter()
+
+    using = asyncio.create_task(submitter.use_permit(PERMIT))
+    done, _ = await asyncio.wait({using}, timeout=0.15)
+    assert not done
+    assert await stored.status(job.id) == "pending"
+
+    await cast(breaker.resume)
+    await using
+    assert vendor.sent == [job.id]
+
+
 # Late, canceled, contradicted -----------------------------------------------------------------------
 
 

@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import asyncpg
 import typer
 
 from reelgate_cli import dead_letters
-from reelgate_common import audit, auth, bus, logs, migrations
-from reelgate_common.db import Database
+from reelgate_common import audit, auth, breaker, bus, logs, migrations
+from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.settings import BadSettings, LogSettings, PostgresSettings, RabbitSettings, load
+
+T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, help="Operate a Reelgate video gateway.")
 topology_app = typer.Typer(no_args_is_help=True, help="The broker's exchanges and queues.")
@@ -44,6 +47,25 @@ def migrate() -> None:
 async def _migrate() -> list[str]:
     async with Database.open(load(PostgresSettings)) as db:
         return await migrations.migrate(db)
+
+
+@app.command()
+def pause(*, reason: Annotated[str, typer.Option(help="Shown in /readyz for as long as it lasts.")]) -> None:
+    """Stop all sends to Kie.ai. Jobs are still accepted and wait; what was sent before is finished."""
+    asyncio.run(_in_transaction(lambda tx: breaker.pause(tx, reason)))
+    typer.echo("paused: nothing is sent until `reelgate resume`")
+
+
+@app.command()
+def resume() -> None:
+    """Let sends go on after `reelgate pause`."""
+    was_paused = asyncio.run(_in_transaction(breaker.resume))
+    typer.echo("sends go on" if was_paused else "nothing was paused")
+
+
+async def _in_transaction(act: Callable[[Connection], Awaitable[T]]) -> T:
+    async with Database.open(load(PostgresSettings)) as db, db.transaction() as tx:
+        return await act(tx)
 
 
 @topology_app.command("repair")
@@ -96,8 +118,9 @@ def create(
 
 
 async def _create(name: str, scopes: list[str], wallets: list[str] | None) -> dict[str, Any]:
-    async with Database.open(load(PostgresSettings)) as db, db.transaction() as tx:
-        key_id, key = await auth.create_key(tx, name, scopes=scopes, wallets=wallets or None)
+    key_id, key = await _in_transaction(
+        lambda tx: auth.create_key(tx, name, scopes=scopes, wallets=wallets or None),
+    )
     return {"id": str(key_id), "name": name, "key": key, "scopes": scopes, "wallets": wallets or None}
 
 

@@ -2,11 +2,13 @@
 
 Closed: sends go. Open: jobs wait in pending. When its time is over one send goes as a probe; its answer
 closes the breaker or opens it for twice as long. It opens at once when an answer says that our account
-or the vendor is in trouble, and after so many sends in a row that got no usable answer at all.
+or the vendor is in trouble, and after so many sends in a row that got no usable answer at all. An operator
+may stop all sends too; only an operator lets them go on.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -28,16 +30,41 @@ class Trouble:
 
 
 async def trouble(connection: Connection) -> Trouble | None:
-    """What keeps the breaker open; None while it is closed."""
-    row = await connection.fetchrow("SELECT reason, opened_at FROM breaker WHERE failures > 0")
-    metrics.breaker_open.set(int(row is not None))
-    return Trouble(row["reason"], row["opened_at"]) if row else None
+    """What stops the sends; None while they go."""
+    row = await connection.fetchrow("SELECT failures, reason, opened_at, paused_at, pause_reason FROM breaker")
+    assert row is not None  # noqa: S101 -- the one row is made with the table
+    _show(row)
+    if row["paused_at"]:
+        return Trouble(f"paused by an operator: {row['pause_reason']}", row["paused_at"])
+    return Trouble(row["reason"], row["opened_at"]) if row["failures"] else None
+
+
+def _show(row: Any) -> None:
+    metrics.breaker_open.set(int(row["failures"] > 0))
+    metrics.sends_paused.set(int(row["paused_at"] is not None))
+
+
+async def pause(tx: Connection, reason: str) -> None:
+    """Stop all sends until `resume`. Sends under way end as they do."""
+    await tx.execute("UPDATE breaker SET paused_at = coalesce(paused_at, now()), pause_reason = $1", reason)
+
+
+async def resume(tx: Connection) -> bool:
+    """Let sends go on; False when they were not paused."""
+    done = await tx.fetchval(
+        "UPDATE breaker SET paused_at = NULL, pause_reason = NULL WHERE paused_at IS NOT NULL RETURNING true"
+    )
+    return bool(done)
 
 
 async def wait_seconds(tx: Connection) -> float | None:
     """How long sends must wait: 0 while closed; None when one probe may go, to be taken by `take_probe`."""
-    [row] = await tx.fetch("SELECT failures, extract(epoch FROM open_until - now())::float8 AS left FROM breaker")
-    metrics.breaker_open.set(int(row["failures"] > 0))
+    [row] = await tx.fetch(
+        "SELECT failures, paused_at, extract(epoch FROM open_until - now())::float8 AS left FROM breaker"
+    )
+    _show(row)
+    if row["paused_at"]:
+        return LOOK_AGAIN_SECONDS
     if row["failures"] == 0:
         return 0
     return float(min(row["left"], LOOK_AGAIN_SECONDS)) if row["left"] > 0 else None

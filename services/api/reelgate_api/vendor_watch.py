@@ -1,4 +1,4 @@
-"""What every API process knows of the breaker: callers are told that sends wait, without a query for each."""
+"""What every API process knows of the breaker and a pause, so that no request has to ask for it."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from reelgate_common.domain.errors import Unavailable
 log = structlog.get_logger(__name__)
 
 # Said to callers; the operator's own words for it are in /readyz and in the logs.
-NOTICE = "Kie.ai takes no jobs at the moment. Yours is kept, and sent as soon as it does."
+NOTICE = "Nothing is sent to Kie.ai at the moment. Your job is kept, and sent as soon as that is over."
 _LOOK_SECONDS = 1.0
 
 
