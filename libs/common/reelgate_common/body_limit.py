@@ -20,8 +20,10 @@ class BodyLimit:
         if not length.isdigit() or int(length) > self._max_bytes:
             await self._refuse(scope, receive, send)
             return
-        body, complete = await self._read(receive)
-        if not complete:
+        body = await self._read(receive)
+        if body is None:
+            return
+        if len(body) > self._max_bytes:
             await self._refuse(scope, receive, send)
             return
         given = False
@@ -35,17 +37,17 @@ class BodyLimit:
 
         await self._app(scope, replay, send)
 
-    async def _read(self, receive: Receive) -> tuple[bytes, bool]:
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The body, to a little past the limit; None when the client left before its end: half is not a request."""
         body = b""
-        while True:
+        while len(body) <= self._max_bytes:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return body, True
+                return None
             body += message.get("body", b"")
-            if len(body) > self._max_bytes:
-                return body, False
             if not message.get("more_body", False):
-                return body, True
+                break
+        return body
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = f"The body is larger than {self._max_bytes} bytes"

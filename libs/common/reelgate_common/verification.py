@@ -112,8 +112,9 @@ class Verifier:
             rival.task_id,
             timedelta(seconds=self.policy.hint_interval_seconds),
         )
-        reason = f"attempt {attempt.n} failed ({message}); attempt {rival.n} may still deliver"
-        await jobs.note(tx, job.id, step="attempt_failed", by=self.by, reason=reason)
+        if attempt.verdict is None:  # told once, however often it is asked about
+            reason = f"attempt {attempt.n} failed ({message}); attempt {rival.n} may still deliver"
+            await jobs.note(tx, job.id, step="attempt_failed", by=self.by, reason=reason)
 
     async def _grace_is_over(self, tx: Connection, attempt: Attempt) -> bool:
         return bool(
@@ -190,12 +191,13 @@ def _is_about(info: Succeeded | Empty | Failed | Generating, job: Job, attempt: 
 async def may_ask(tx: Connection, job_id: UUID, *, interval_seconds: float) -> bool:
     """Take the right to ask record-info about a job now; False, and a check soon, when it was just asked.
 
-    This is what bounds a flood of callbacks to one question per job per interval.
+    This is what bounds a flood of callbacks to one question per job per interval. What is written is the time
+    now, not the transaction's: it may have waited for the job's lock, and the question follows only then.
     """
     row = await tx.fetchrow(
         """
         WITH asked AS (
-            UPDATE video_jobs SET last_checked_at = now()
+            UPDATE video_jobs SET last_checked_at = clock_timestamp()
              WHERE id = $1 AND (last_checked_at IS NULL OR last_checked_at <= now() - $2::interval)
             RETURNING id
         ), soon AS (

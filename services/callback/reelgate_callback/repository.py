@@ -8,7 +8,8 @@ from reelgate_common import jobs
 from reelgate_common.db import Connection
 from reelgate_common.domain.job import Attempt
 
-# Repeats of a body are stored once; this bounds what somebody who knows a task id can make us store.
+# Repeats of a body are stored once; this bounds what somebody who knows a task id can make us store. Webhooks
+# with the token are counted by themselves, so that a stranger's do not crowd out Kie.ai's own.
 _MOST_PER_ATTEMPT = 50
 
 
@@ -37,7 +38,7 @@ async def store(tx: Connection, callback: Callback, *, body: str, body_hash: byt
         """
         INSERT INTO callbacks (id, job_id, attempt_id, task_id, token_ok, body, body_hash)
         SELECT $1, $2, $3, $4, $5, $6, $7
-         WHERE (SELECT count(*) FROM callbacks WHERE attempt_id = $3) < $8
+         WHERE (SELECT count(*) FROM callbacks WHERE attempt_id = $3 AND token_ok = $5) < $8
         ON CONFLICT DO NOTHING
         RETURNING id
         """,
