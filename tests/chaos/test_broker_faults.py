@@ -21,7 +21,7 @@ async def test_jobs_are_accepted_while_the_broker_is_gone_and_done_when_it_is_ba
     await rig.servers.rabbit.start()
 
     assert waiting[0]["n"] >= len(ids)
-    await rig.all_reached(ids, "completed")
+    await rig.all_over(ids)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ async def test_a_broker_in_alarm_takes_nothing_and_loses_nothing(rig, alarm, ove
     finally:
         await rig.servers.rabbit.control(*over)
 
-    await rig.all_reached(under_way + ids, "completed")
+    await rig.all_over(under_way + ids)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ async def test_connections_and_channels_closed_by_the_broker_come_back(rig, word
     await rig.servers.rabbit.control(*words)
     ids += await rig.jobs(6)
 
-    await rig.all_reached(ids, "completed")
+    await rig.all_over(ids)
 
 
 @pytest.mark.parametrize("name", WORK_QUEUES)
@@ -70,7 +70,7 @@ async def test_a_queue_that_was_deleted_is_made_again_and_what_it_held_is_done(r
         await channel.queue_delete(name)
     ids += await rig.jobs(6)
 
-    await rig.all_reached(ids, "completed")
+    await rig.all_over(ids)
     await rig.reached(refunded, "failed", seconds=90)
 
 
@@ -81,7 +81,7 @@ async def test_a_binding_that_was_removed_is_made_again_and_what_had_no_way_is_d
         await queue.unbind(topology.EXCHANGE, topology.JOB_REQUESTED.event.routing_key)
     ids = await rig.jobs(6)
 
-    await rig.all_reached(ids, "completed")
+    await rig.all_over(ids)
 
 
 async def test_a_broker_frozen_as_a_whole(rig):
@@ -98,7 +98,7 @@ async def test_a_broker_frozen_as_a_whole(rig):
     finally:
         os.kill(beam, signal.SIGCONT)
 
-    await rig.all_reached(ids, "completed")
+    await rig.all_over(ids)
 
 
 async def test_a_line_to_the_broker_that_went_dead_silently(rig):
@@ -106,7 +106,7 @@ async def test_a_line_to_the_broker_that_went_dead_silently(rig):
     ids = await rig.jobs(6)
     await rig.heal()
 
-    await rig.all_reached(ids, "completed")
+    await rig.all_over(ids)
 
 
 async def test_a_full_queue_fills_the_outbox_and_nothing_else(rig):
@@ -126,7 +126,7 @@ async def test_a_full_queue_fills_the_outbox_and_nothing_else(rig):
         await rig.servers.rabbit.control("clear_policy", *policy)
     await rig.start("submitter")
 
-    await rig.all_reached(ids, "completed")
+    await rig.all_over(ids)
 
 
 async def test_messages_that_come_twice_and_in_any_order_change_nothing(rig):

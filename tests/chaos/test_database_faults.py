@@ -67,7 +67,7 @@ async def test_a_database_that_cannot_write_is_503_and_nothing_is_lost(rig, trou
     ids = await rig.jobs(6)
 
     assert found == {(503, True)}
-    await rig.all_reached(under_way + ids, "completed")
+    await rig.all_over(under_way + ids)
 
 
 async def test_requests_for_which_no_connection_is_left_are_told_to_come_back(rig):
@@ -78,7 +78,7 @@ async def test_requests_for_which_no_connection_is_left_are_told_to_come_back(ri
     ids = await rig.jobs(6)
 
     assert (found, alive.status_code) == ({(503, True)}, 200)
-    await rig.all_reached(ids, "completed")
+    await rig.all_over(ids)
 
 
 async def test_every_connection_cut_at_once(rig):
@@ -88,7 +88,7 @@ async def test_every_connection_cut_at_once(rig):
         for line in rig.lines_to("database"):
             line.cut()
 
-    await rig.all_reached(ids, "completed")
+    await rig.all_over(ids)
 
 
 async def test_the_server_restarted(rig):
@@ -97,7 +97,7 @@ async def test_the_server_restarted(rig):
     await rig.servers.postgres.start()
     ids += await rig.jobs(6)
 
-    await rig.all_reached(ids, "completed")
+    await rig.all_over(ids)
 
 
 @pytest.mark.parametrize("service", ["submitter", "callback", "reconciler"])
@@ -113,7 +113,7 @@ async def test_a_line_to_the_database_that_went_dead_silently(rig, service):
     await rig.until(noticed)
     await rig.heal()
 
-    await rig.all_reached(ids, "completed")
+    await rig.all_over(ids)
 
 
 async def test_a_slow_database(rig):
@@ -121,4 +121,4 @@ async def test_a_slow_database(rig):
         line.delay = 0.05
     ids = await rig.jobs(6)
 
-    await rig.all_reached(ids, "completed")
+    await rig.all_over(ids)
