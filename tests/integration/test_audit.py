@@ -154,7 +154,7 @@ async def test_a_late_entry_among_old_ones_is_no_finding(db, history, fund):
 
 
 async def test_a_balance_edited_long_ago_is_found_in_its_turn(db, by_hand, monkeypatch):
-    """Wallets without a new entry are looked at slice by slice."""
+    """Wallets without a new entry are looked at slice by slice; what is found is told until it is mended."""
     monkeypatch.setattr(audit, "_SLICE", 2)
     monkeypatch.setattr(audit, "_FIRST_LOOK", timedelta(0))
     for n in range(5):
@@ -163,8 +163,42 @@ async def test_a_balance_edited_long_ago_is_found_in_its_turn(db, by_hand, monke
     running = RunningAudit(db)
 
     found = [[finding.subject for finding in await running.run_once()] for _ in range(4)]
+    await by_hand("UPDATE credits SET credits = 0 WHERE wallet_address = 'w3'")
 
-    assert found == [[], ["w3"], [], []]
+    assert found == [[], ["w3"], ["w3"], ["w3"]]
+    assert await running.run_once() == []
+
+
+async def test_a_job_that_is_wrong_is_told_until_it_is_mended(db, by_hand, make_job, monkeypatch):
+    """Also when it is not new any more."""
+    monkeypatch.setattr(audit, "_OVERLAP", timedelta(0))
+    await make_job()
+    await by_hand("UPDATE video_jobs SET cost = cost + 1")
+    running = RunningAudit(db)
+
+    found = [[finding.rule for finding in await running.run_once()] for _ in range(3)]
+    await by_hand("UPDATE video_jobs SET cost = cost - 1")
+
+    assert found == [[CHARGE]] * 3
+    assert await running.run_once() == []
+
+
+@pytest.mark.usefixtures("every_end")
+async def test_a_refund_of_another_amount_is_found_though_the_balance_agrees(db, by_hand):
+    await by_hand("UPDATE credit_transactions SET amount = 40 WHERE transaction_type = 'refund'")
+    await by_hand(
+        """
+        UPDATE credits c SET credits = (SELECT sum(amount) FROM credit_transactions t
+                                         WHERE t.wallet_address = c.wallet_address)
+        """
+    )
+
+    found = [
+        {finding.rule for finding in findings}
+        for findings in (await audit.verify(db), await RunningAudit(db).run_once())
+    ]
+
+    assert found == [{REFUND}, {REFUND}]
 
 
 async def rows_read(stored):

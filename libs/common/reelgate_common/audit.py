@@ -44,11 +44,13 @@ _JOB_RULES = {
           LEFT JOIN credit_transactions t ON t.job_id = j.id AND t.transaction_type = 'charge'
          WHERE t.amount IS DISTINCT FROM -j.cost AND {only}
     """,
-    "a job is refunded if and only if it says so": """
-        SELECT j.id::text AS subject, j.status || ', refunded_at ' || coalesce(j.refunded_at::text, 'not set') AS detail
+    "a job is refunded its cost if and only if it says so": """
+        SELECT j.id::text AS subject,
+               j.status || ', refunded_at ' || coalesce(j.refunded_at::text, 'not set')
+                        || ', cost ' || j.cost || ', refund ' || coalesce(t.amount, 0) AS detail
           FROM video_jobs j
           LEFT JOIN credit_transactions t ON t.job_id = j.id AND t.transaction_type = 'refund'
-         WHERE (t.id IS NULL) <> (j.refunded_at IS NULL) AND {only}
+         WHERE ((t.id IS NULL) <> (j.refunded_at IS NULL) OR t.amount <> j.cost) AND {only}
     """,
     "a delivered job keeps its charge unless it was recovered": """
         SELECT j.id::text AS subject, 'completed and refunded' AS detail
@@ -99,9 +101,13 @@ class RunningAudit:
         self._db = db
         self._last: datetime | None = None
         self._last_wallet = ""
+        self._found: list[Finding] = []
 
     async def run_once(self) -> list[Finding]:
-        """Look at the wallets and jobs of new entries, a slice of the other wallets, and refunds that are due."""
+        """Look at the wallets and jobs of new entries, a slice of the other wallets, and refunds that are due.
+
+        What the last pass found is looked at again: it is told until it is mended.
+        """
         async with self._db.transaction() as tx:
             await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             now: datetime = await tx.fetchval("SELECT now()")
@@ -109,11 +115,11 @@ class RunningAudit:
             wallets, last_wallet = await self._wallets(tx, since)
             findings = await _balances(tx, wallets)
             await _add_up(tx, wallets, settled=_first_id(now - _SETTLED))
-            jobs = await _jobs(tx, since)
+            jobs = [*await _jobs(tx, since), *map(UUID, self._found_by(*_JOB_RULES))]
             for rule, select in _JOB_RULES.items():
                 findings += await _broken(tx, rule, select.format(only="j.id = ANY($1)"), jobs)
             findings += await _broken(tx, _REFUND, _REFUNDS_DUE)
-        self._last, self._last_wallet = now, last_wallet
+        self._last, self._last_wallet, self._found = now, last_wallet, findings
         return findings
 
     async def report(self) -> int:
@@ -134,7 +140,11 @@ class RunningAudit:
             _SLICE,
         )
         last = some[-1]["wallet_address"] if len(some) == _SLICE else ""
-        return sorted({row["wallet_address"] for row in (*new, *some)}), last
+        return sorted({row["wallet_address"] for row in (*new, *some)} | self._found_by(_BALANCE)), last
+
+    def _found_by(self, *rules: str) -> set[str]:
+        """What broke one of these rules in the last pass."""
+        return {finding.subject for finding in self._found if finding.rule in rules}
 
 
 def _first_id(moment: datetime) -> UUID:

@@ -58,7 +58,10 @@ async def resume(tx: Connection) -> bool:
 
 
 async def wait_seconds(tx: Connection) -> float | None:
-    """How long sends must wait: 0 while closed; None when one probe may go, to be taken by `take_probe`."""
+    """How long sends must wait: 0 while closed; None when one probe may go, to be taken by `take_probe`.
+
+    None is said to one transaction at a time, so that no other takes a slot of the window for a probe that is gone.
+    """
     [row] = await tx.fetch(
         "SELECT failures, paused_at, extract(epoch FROM open_until - now())::float8 AS left FROM breaker"
     )
@@ -67,7 +70,10 @@ async def wait_seconds(tx: Connection) -> float | None:
         return LOOK_AGAIN_SECONDS
     if row["failures"] == 0:
         return 0
-    return float(min(row["left"], LOOK_AGAIN_SECONDS)) if row["left"] > 0 else None
+    if row["left"] > 0:
+        return float(min(row["left"], LOOK_AGAIN_SECONDS))
+    mine = await tx.fetchval("SELECT true FROM breaker WHERE open_until <= now() FOR UPDATE SKIP LOCKED")
+    return None if mine else LOOK_AGAIN_SECONDS
 
 
 async def take_probe(tx: Connection, *, within: timedelta) -> bool:
@@ -83,8 +89,12 @@ async def take_probe(tx: Connection, *, within: timedelta) -> bool:
     return bool(taken)
 
 
-async def trip(tx: Connection, *, reason: str, first_seconds: float) -> None:
-    """Open the breaker, or open it for longer when its probe failed. Sends under way beside it do not count."""
+async def trip(tx: Connection, *, reason: str, first_seconds: float, sent_at: datetime | None = None) -> None:
+    """Open the breaker, or open it for longer when its probe failed.
+
+    `sent_at` is when the send began, by the database's clock; None: now. While the breaker is open, sends from
+    before its opening do not count: they are not the probe.
+    """
     opened = await tx.fetchval(
         """
         UPDATE breaker
@@ -93,30 +103,36 @@ async def trip(tx: Connection, *, reason: str, first_seconds: float) -> None:
                probing = false,
                reason = $1,
                opened_at = coalesce(opened_at, now())
-         WHERE failures = 0 OR probing
+         WHERE failures = 0 OR (probing AND coalesce($4, now()) >= opened_at)
         RETURNING failures
         """,
         reason,
         first_seconds,
         float(_LONGEST_SECONDS),
+        sent_at,
     )
     if opened:
         metrics.breaker_open.set(1)
         log.error("breaker_opened", reason=reason, failures=opened)
 
 
-async def strike(tx: Connection, *, reason: str, limit: int, first_seconds: float) -> None:
-    """Count a send that got no usable answer: so many in a row, or a probe, and sends stop."""
+async def strike(tx: Connection, *, reason: str, limit: int, first_seconds: float, sent_at: datetime) -> None:
+    """Count a send that got no usable answer: so many in a row, or a probe, and sends stop. `sent_at` as in `trip`."""
     [row] = await tx.fetch("UPDATE breaker SET strikes = strikes + 1 RETURNING strikes, probing")
     if row["probing"] or row["strikes"] >= limit:
         reason = f"{row['strikes']} sends in a row without a usable answer, the last: {reason}"
-        await trip(tx, reason=reason, first_seconds=first_seconds)
+        await trip(tx, reason=reason, first_seconds=first_seconds, sent_at=sent_at)
 
 
-async def retry_probe(tx: Connection, *, seconds: float) -> None:
-    """The probe said nothing about the trouble: let another go soon."""
+async def retry_probe(tx: Connection, *, seconds: float, sent_at: datetime) -> None:
+    """The probe said nothing about the trouble: let another go soon. `sent_at` as in `trip`."""
     await tx.execute(
-        "UPDATE breaker SET probing = false, open_until = now() + $1 * interval '1 s' WHERE probing", seconds
+        """
+        UPDATE breaker SET probing = false, open_until = now() + $1 * interval '1 s'
+         WHERE probing AND $2 >= opened_at
+        """,
+        seconds,
+        sent_at,
     )
 
 

@@ -160,7 +160,7 @@ class Submitter:
         job = await jobs.lock_job(tx, attempt.job_id)
         if job is None:
             return
-        await self._tell_breaker(tx, send)
+        await self._tell_breaker(tx, attempt, send)
         if send.outcome is SendOutcome.ACCEPTED and send.task_id:
             if await attempts.accept(tx, attempt, send.task_id, by=BY, reason=None, policy=self.settings):
                 return
@@ -169,19 +169,19 @@ class Submitter:
         if written and job.attempt_id == attempt.id and job.status in {JobStatus.SUBMITTING, JobStatus.UNKNOWN}:
             await self._move_on(tx, job, attempt, send)
 
-    async def _tell_breaker(self, tx: Connection, send: Send) -> None:
+    async def _tell_breaker(self, tx: Connection, attempt: Attempt, send: Send) -> None:
         """What an answer says about the vendor, whatever becomes of its job."""
-        first = self.settings.breaker_first_seconds
+        first, sent_at = self.settings.breaker_first_seconds, attempt.started_at
         match send.outcome:
             case SendOutcome.ACCEPTED | SendOutcome.REFUSED:
                 await breaker.close(tx)
             case SendOutcome.BLOCKED:
-                await breaker.trip(tx, reason=f"{send.code}: {send.message}", first_seconds=first)
+                await breaker.trip(tx, reason=f"{send.code}: {send.message}", first_seconds=first, sent_at=sent_at)
             case SendOutcome.UNKNOWN | SendOutcome.NOT_SENT:
                 limit = self.settings.breaker_failures_in_a_row
-                await breaker.strike(tx, reason=str(send.message), limit=limit, first_seconds=first)
+                await breaker.strike(tx, reason=str(send.message), limit=limit, first_seconds=first, sent_at=sent_at)
             case SendOutcome.THROTTLED:
-                await breaker.retry_probe(tx, seconds=first)
+                await breaker.retry_probe(tx, seconds=first, sent_at=sent_at)
 
     async def _move_on(self, tx: Connection, job: Job, attempt: Attempt, send: Send) -> None:
         reason = f"{send.outcome}: {send.message}"

@@ -5,6 +5,7 @@ is not understood stays unknown: it is never read as failure or success.
 """
 
 import json
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,9 @@ _CREDIT_TEXT = "credits insufficient"
 _THROTTLE_TEXT = "call frequency is too high"
 # record-info: top-level codes that carry a task's failure instead of a flag.
 _TASK_FAILED = frozenset({400, 451, 501})
+
+# Host and port as browsers and Python read them alike: no user name, no bracket, no backslash, nothing escaped.
+_PLAIN_HOST = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(:[0-9]*)?")
 
 _MAX_MESSAGE = 500
 
@@ -226,12 +230,12 @@ def is_usable(url: str) -> bool:
 def is_on(url: str, hosts: Collection[str]) -> bool:
     """Whether a usable URL is on one of these hosts; `.example.com` means every name below it.
 
-    No user name and no backslash: browsers and Python read the host of such a URL differently.
+    A URL whose host browsers and Python may read differently is on none.
     """
     parts = urlsplit(url)
-    host = (parts.hostname or "").rstrip(".")
-    if "@" in parts.netloc or "\\" in url:
+    if not _PLAIN_HOST.fullmatch(parts.netloc):
         return False
+    host = (parts.hostname or "").removesuffix(".")
     return any(host.endswith(name) if name.startswith(".") else host == name for name in hosts)
 
 
