@@ -8,7 +8,7 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -26,6 +26,7 @@ from reelgate_common.domain.request import VideoRequest
 from reelgate_common.ids import new_id
 from reelgate_common.jobs import Change
 from reelgate_common.kie.answers import NotYet, Send
+from reelgate_common.kie.upgrades import Upgrade
 from reelgate_common.outbox import Relay
 from reelgate_common.settings import JobSettings, PostgresSettings, RabbitSettings
 from reelgate_submitter import repository as submitter_repository
@@ -126,7 +127,8 @@ async def _empty(url):
         )
         deletes = ";".join(f'DELETE FROM "{row["tablename"]}"' for row in tables)
         await connection.execute(
-            f"SET session_replication_role = replica; {deletes}; INSERT INTO breaker DEFAULT VALUES"
+            f"SET session_replication_role = replica; {deletes}; INSERT INTO breaker DEFAULT VALUES;"
+            " INSERT INTO vendor_account DEFAULT VALUES"
         )
     finally:
         await connection.close()
@@ -201,22 +203,43 @@ class FakeVendor:
     """Kie.ai as scripted: `outcomes` are given in turn, then every send is accepted."""
 
     outcomes: list[Send] = field(default_factory=list)
+    upgrades: list[Upgrade] = field(default_factory=list)  # given in turn, then each is being made
     tasks: dict[str, object] = field(default_factory=dict)  # task id -> TaskInfo
-    sent: list[UUID] = field(default_factory=list)
+    sent: list[object] = field(default_factory=list)  # a job's id, an Extension, (kind, task id) of an upgrade
     callback_urls: list[str] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    asked: list[object] = field(default_factory=list)  # a task id, (kind, task id) of an upgrade
     # Awaited inside a call when set: what happens while the vendor thinks.
     while_sending: object = None
     while_asked: object = None
 
     async def generate(self, job: Job, *, callback_url: str, send_before: float) -> Send:
-        self.sent.append(job.id)
+        return await self._send(job.id, callback_url)
+
+    async def _send(self, what, callback_url):
+        self.sent.append(what)
         self.callback_urls.append(callback_url)
         self.sent_at.append(time.monotonic())
         if self.while_sending:
             await self.while_sending()
         return self.outcomes.pop(0) if self.outcomes else self.accepted()
+
+    async def extend(self, extension, *, callback_url: str, send_before: float) -> Send:
+        return await self._send(extension, callback_url)
+
+    async def upgrade_1080p(self, task_id: str, *, send_before: float | None = None):
+        return await self._upgrade("1080p", task_id, None, send_before)
+
+    async def upgrade_4k(self, task_id: str, *, callback_url=None, send_before: float | None = None):
+        return await self._upgrade("4k", task_id, callback_url, send_before)
+
+    async def _upgrade(self, kind, task_id, callback_url, send_before):
+        if send_before is None:
+            self.asked.append((kind, task_id))
+        else:
+            self.sent.append((kind, task_id))
+            self.callback_urls.append(callback_url)
+        return self.upgrades.pop(0) if self.upgrades else Upgrade(outcome=SendOutcome.ACCEPTED)
 
     async def record_info(self, task_id: str):
         self.asked.append(task_id)
@@ -398,6 +421,20 @@ def make_job(db, fund, make_new, stored):
         async with db.transaction() as tx:
             await Mover(tx, new.id, task_id or uuid4().hex, failure_code).to(status)
         return await stored.job(new.id)
+
+    return make
+
+
+@pytest.fixture
+def make_further(make_job):
+    """A job about a finished video, taken to a state: `make_further("extend")`, also "upgrade_1080p", "upgrade_4k"."""
+
+    async def make(operation, status=JobStatus.PENDING, *, source=None, **overrides) -> Job:
+        source = source or await make_job(JobStatus.COMPLETED)
+        asked = {"operation": operation, "source_job_id": str(source.id), "source_task_id": source.task_id}
+        if operation.startswith("upgrade"):
+            asked |= {"resolution": operation.removeprefix("upgrade_")}
+        return await make_job(status, **{"task_id": source.task_id, "image_urls": ()} | asked | overrides)
 
     return make
 

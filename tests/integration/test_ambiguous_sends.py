@@ -22,7 +22,6 @@ from reelgate_common.settings import JobSettings
 from reelgate_common.verification import Verifier
 from reelgate_reconciler.handlers import Reconciler
 from reelgate_reconciler.settings import Settings as ReconcilerSettings
-from reelgate_submitter import repository as submitter_repository
 from reelgate_submitter.handlers import Submitter
 from reelgate_submitter.settings import Settings as SubmitterSettings
 
@@ -62,7 +61,6 @@ def make_reconciler(db, relay, vendor):
 @pytest.fixture
 async def use_permit(db, relay, vendor, cast):
     chosen = SubmitterSettings(**NEEDED, public_base_url="https://gateway.example", kie_sends_per_window=100)
-    await cast(submitter_repository.ensure_slots, 100)
 
     async def use():
         await Submitter(db, vendor, relay, chosen).use_permit(PERMIT)

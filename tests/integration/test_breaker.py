@@ -12,7 +12,6 @@ from reelgate_common import audit, breaker
 from reelgate_common.ids import new_id
 from reelgate_common.kie.client import KieClient
 from reelgate_common.messages import JobRequested
-from reelgate_submitter import repository
 from reelgate_submitter.handlers import Submitter
 from reelgate_submitter.settings import Settings
 
@@ -86,7 +85,6 @@ async def make_submitters(db, kie, relay, cast, monkeypatch):
 
         async def make(**overrides):
             settings = Settings(**SETTINGS | {"kie_sends_per_window": 1000} | overrides)
-            await cast(repository.ensure_slots, settings.kie_sends_per_window)
             return [Submitter(db, KieClient(http, settings), relay, settings) for _ in range(2)]
 
         yield make

@@ -15,7 +15,6 @@ from reelgate_common.ids import new_id
 from reelgate_common.kie.answers import Empty, Failed, Generating, Send, Succeeded
 from reelgate_common.messages import CallbackReceived, JobRequested
 from reelgate_common.verification import Verifier
-from reelgate_submitter import repository as submitter_repository
 from reelgate_submitter.handlers import Submitter
 from reelgate_submitter.settings import Settings as SubmitterSettings
 
@@ -349,7 +348,6 @@ async def test_a_hint_that_comes_before_the_answer_to_the_send_completes_and_the
 
     vendor.while_sending = call_back_first
     submitter = Submitter(db, vendor, relay, SubmitterSettings(**NEEDED, public_base_url="https://gateway.example"))
-    await cast(submitter_repository.ensure_slots, 20)
     await submitter.use_permit(JobRequested(job_id=job.id, job_version=1))
 
     assert await stored.events(job.id) == ["accepted", "claimed", "submitted", "completed"]

@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ import structlog
 from reelgate_common.domain.job import Job, JobStatus
 from reelgate_common.kie.answers import NotYet, Succeeded
 from reelgate_common.kie.client import KieClient
-from reelgate_common.kie.requests import Extension, Options
+from reelgate_common.kie.requests import Extension
 from reelgate_common.settings import KieSettings
 
 KEY = "kie-s3cret-key"
@@ -162,9 +163,8 @@ async def test_the_vendor_is_sent_what_was_asked_for(client, job, server):
     }
 
 
-async def test_the_fields_a_job_does_not_hold_are_sent_when_asked_for(client, job, server):
-    options = Options(seeds=12345, translate=False)
-    await client.generate(job, callback_url=CALLBACK, send_before=time.monotonic() + 60, options=options)
+async def test_seeds_and_translation_are_sent_as_asked_for(client, job, server):
+    await send(client, replace(job, seeds=12345, enable_translation=False))
 
     body = json.loads(server.requests[0][1])
     assert (body["seeds"], body["enableTranslation"]) == (12345, False)

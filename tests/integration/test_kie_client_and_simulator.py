@@ -15,7 +15,7 @@ import pytest
 from reelgate_common.domain.job import Job, JobStatus
 from reelgate_common.kie.answers import Empty, Failed, Generating, NotYet, Succeeded
 from reelgate_common.kie.client import KieClient
-from reelgate_common.kie.requests import Extension, Options
+from reelgate_common.kie.requests import Extension
 from reelgate_common.settings import KieSettings
 from reelgate_simulator.config import Config
 from reelgate_simulator.server import server_for
@@ -68,10 +68,9 @@ def make_job(make_request):
 
 @pytest.fixture
 def generate(client, make_job):
-    async def send(prompt="A cat", *, options=None, **overrides):
-        more = {"options": options} if options else {}
+    async def send(prompt="A cat", **overrides):
         job = make_job(prompt=prompt, **overrides)
-        return await client.generate(job, callback_url=CALLBACK, send_before=math.inf, **more)
+        return await client.generate(job, callback_url=CALLBACK, send_before=math.inf)
 
     return send
 
@@ -137,7 +136,8 @@ async def test_every_kind_of_video_is_understood_as_it_was_meant(
         aspect_ratio=ratio,
         resolution=resolution,
         watermark="me",
-        options=Options(seeds=12345, translate=False),
+        seeds=12345,
+        enable_translation=False,
     )
 
     assert sent.outcome == "accepted"

@@ -14,7 +14,6 @@ from reelgate_common.ids import new_id
 from reelgate_common.kie.answers import Send
 from reelgate_common.messages import JobRequested
 from reelgate_reconciler import repository as reconciler_repository
-from reelgate_submitter import repository
 from reelgate_submitter.handlers import Submitter
 from reelgate_submitter.settings import Settings
 
@@ -30,7 +29,6 @@ def ended(outcome, code=None, message="said so"):
 def make_submitter(db, vendor, relay, cast):
     async def make(**overrides):
         settings = Settings(**NEEDED | {"kie_sends_per_window": 100} | overrides)
-        await cast(repository.ensure_slots, settings.kie_sends_per_window)
         return Submitter(db, vendor, relay, settings)
 
     return make
@@ -248,7 +246,7 @@ async def test_two_submitters_together_stay_within_the_window(make_job, make_sub
 async def test_a_permit_that_would_wait_too_long_goes_back_to_the_outbox(make_job, make_submitter, vendor, stored):
     job = await make_job()
     submitter = await make_submitter(kie_sends_per_window=1, kie_send_window_seconds=3600)
-    await stored.run("UPDATE send_slots SET used_at = now()")
+    await stored.run("INSERT INTO send_slots (n, used_at) VALUES (1, now())")
 
     await submitter.use_permit(JobRequested(job_id=job.id, job_version=1))
 
@@ -259,7 +257,7 @@ async def test_a_permit_that_would_wait_too_long_goes_back_to_the_outbox(make_jo
 async def test_a_stop_leaves_waiting_permits_to_others(make_job, make_submitter, vendor, stored):
     await make_job()
     submitter = await make_submitter(kie_sends_per_window=1, kie_send_window_seconds=30)
-    await stored.run("UPDATE send_slots SET used_at = now()")
+    await stored.run("INSERT INTO send_slots (n, used_at) VALUES (1, now())")
 
     using = asyncio.create_task(submitter.use_permit(PERMIT))
     submitter.stopping.set()
@@ -353,7 +351,7 @@ async def test_a_probe_that_finds_the_window_full_goes_as_soon_as_it_is_free(
     submitter = await make_submitter(kie_sends_per_window=1, kie_send_window_seconds=0.3, submit_lease_seconds=90)
     await cast(breaker.trip, reason="no credits", first_seconds=5)
     await stored.run("UPDATE breaker SET open_until = now() - interval '1 s'")
-    await stored.run("UPDATE send_slots SET used_at = clock_timestamp()")
+    await stored.run("INSERT INTO send_slots (n, used_at) VALUES (1, clock_timestamp())")
 
     async with asyncio.timeout(8):
         await submitter.use_permit(PERMIT)

@@ -13,10 +13,10 @@ pytest.register_assert_rewrite("promises", "worlds")
 import worlds  # noqa: E402 -- after its assertions were registered
 
 from reelgate_api import handlers as api  # noqa: E402
+from reelgate_common import slots  # noqa: E402
 from reelgate_common.db import Database  # noqa: E402
 from reelgate_common.settings import PostgresSettings  # noqa: E402
 from reelgate_submitter import handlers as submitter  # noqa: E402
-from reelgate_submitter import repository as submitter_repository  # noqa: E402
 
 
 @pytest.fixture
@@ -35,7 +35,8 @@ async def begin(database_url, quiet, monkeypatch):
     monkeypatch.setattr(api, "_BETWEEN_TRIES_SECONDS", 0)
     observer = await asyncpg.connect(database_url)
     async with Database.open(PostgresSettings(database_url=database_url)) as db:
-        async with db.transaction() as tx:
-            await submitter_repository.ensure_slots(tx, 10)
+        async with db.transaction() as tx:  # that every run takes the same steps
+            await slots.SENDS.take(tx, count=20, seconds=0)
+            await slots.QUERIES.take(tx, count=1000, seconds=0)
         yield partial(worlds.begin, db, observer)
     await observer.close()

@@ -27,13 +27,17 @@ from reelgate_common.settings import PostgresSettings
 from reelgate_common.verification import Verifier
 from reelgate_reconciler.handlers import Reconciler
 from reelgate_reconciler.settings import Settings as ReconcilerSettings
-from reelgate_submitter import repository as submitter_repository
 from reelgate_submitter.handlers import Submitter
 from reelgate_submitter.settings import Settings as SubmitterSettings
 
 NEEDED = {"database_url": "x", "amqp_url": "x", "kie_ai_api_key": "x", "public_base_url": "http://localhost"}
 # Time is passed by hand, by ageing rows: nothing here waits.
-QUICK = NEEDED | {"hint_interval_seconds": 1e-6, "empty_result_grace_seconds": 0, "breaker_first_seconds": 1e-6}
+QUICK = NEEDED | {
+    "hint_interval_seconds": 1e-6,
+    "empty_result_grace_seconds": 0,
+    "breaker_first_seconds": 1e-6,
+    "kie_queries_per_second": 10_000,
+}
 PROMPT = "A cat on a skateboard"
 VIDEO = "https://media.example/v.mp4"
 ECHO = {"prompt": PROMPT, "callback_url": None}
@@ -87,8 +91,6 @@ class LifeOfJobs(RuleBasedStateMachine):
             self.db, self.vendor, self.relay, SubmitterSettings(**QUICK, kie_sends_per_window=10_000)
         )
         self.vendor.tasks[FOREIGN] = FOREIGN_TRUTH
-        async with self.db.transaction() as tx:
-            await submitter_repository.ensure_slots(tx, 200)
         await self._grant("a", 12)
         await self._grant("b", 8)
 

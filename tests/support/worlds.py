@@ -40,6 +40,7 @@ QUICK = NEEDED | {
     "kie_send_margin_seconds": 0,
     "retry_first_seconds": 1e-6,
     "checks_per_pass": 1,
+    "kie_queries_per_second": 1000,
 }
 OPERATOR = Caller(None, None, frozenset({ADMIN}))
 PROMPT = "A cat on a skateboard"

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from reelgate_common import metrics
+from reelgate_common import metrics, vendor_account
 from reelgate_common.db import Connection
 
 log = structlog.get_logger(__name__)
@@ -31,12 +31,21 @@ class Trouble:
 
 async def trouble(connection: Connection) -> Trouble | None:
     """What stops the sends; None while they go."""
-    row = await connection.fetchrow("SELECT failures, reason, opened_at, paused_at, pause_reason FROM breaker")
+    row = await connection.fetchrow(
+        """
+        SELECT failures, reason, opened_at, paused_at, pause_reason,
+               (SELECT capped_at FROM vendor_account
+                 WHERE capped_at >= date_trunc('day', now(), 'UTC')) AS capped_at
+          FROM breaker
+        """
+    )
     assert row is not None  # noqa: S101 -- the one row is made with the table
     _show(row)
     if row["paused_at"]:
         return Trouble(f"paused by an operator: {row['pause_reason']}", row["paused_at"])
-    return Trouble(row["reason"], row["opened_at"]) if row["failures"] else None
+    if row["failures"]:
+        return Trouble(row["reason"], row["opened_at"])
+    return Trouble(vendor_account.CAPPED, row["capped_at"]) if row["capped_at"] else None
 
 
 def _show(row: Any) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from reelgate_common import metrics, outbox
 from reelgate_common.db import Connection
-from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, SendOutcome, leading_to
+from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, Operation, SendOutcome, leading_to
 from reelgate_common.messages import Event
 
 _JOB_FIELDS = tuple(field.name for field in fields(Job))
@@ -137,6 +137,7 @@ def as_job(row: Any) -> Job:
     """A row of video_jobs as the domain's Job."""
     values = {name: row[name] for name in _JOB_FIELDS}
     values["status"] = JobStatus(values["status"])
+    values["operation"] = Operation(values["operation"])
     code = values["failure_code"]
     values["failure_code"] = FailureCode(code) if code else None
     return Job(**values)
@@ -145,6 +146,7 @@ def as_job(row: Any) -> Job:
 def as_attempt(row: Any) -> Attempt:
     """A row of job_attempts as the domain's Attempt."""
     values = {name: row[name] for name in _ATTEMPT_FIELDS}
+    values["operation"] = Operation(values["operation"])
     outcome = values["outcome"]
     values["outcome"] = SendOutcome(outcome) if outcome else None
     return Attempt(**values)
@@ -159,10 +161,4 @@ async def lock_job(tx: Connection, job_id: UUID) -> Job | None:
 async def find_attempt(tx: Connection, attempt_id: UUID) -> Attempt | None:
     """One call to Kie.ai, by its own id."""
     row = await tx.fetchrow("SELECT * FROM job_attempts WHERE id = $1", attempt_id)
-    return as_attempt(row) if row else None
-
-
-async def find_attempt_by_task(tx: Connection, task_id: str) -> Attempt | None:
-    """The call to Kie.ai that was given this task id."""
-    row = await tx.fetchrow("SELECT * FROM job_attempts WHERE task_id = $1 AND operation = 'generate'", task_id)
     return as_attempt(row) if row else None

@@ -3,7 +3,9 @@
 from prometheus_client import Counter, Gauge
 
 job_steps = Counter("reelgate_job_steps_total", "Timeline entries written, by step.", ["step"])
-sends = Counter("reelgate_sends_total", "Calls to Kie.ai's generate endpoint, by outcome.", ["outcome"])
+sends = Counter(
+    "reelgate_sends_total", "Calls that start a job at Kie.ai, by operation and outcome.", ["operation", "outcome"]
+)
 vendor_answers = Counter("reelgate_vendor_answers_total", "Answers of Kie.ai, by call and class.", ["call", "kind"])
 callbacks = Counter("reelgate_callbacks_total", "Webhooks received from Kie.ai, by what became of them.", ["result"])
 messages = Counter("reelgate_messages_total", "Messages handled, by queue and end.", ["queue", "end"])
@@ -17,3 +19,10 @@ sends_paused = Gauge("reelgate_sends_paused", "1 while an operator has stopped a
 loop_failures = Counter("reelgate_loop_failures_total", "Passes of a periodic task that crashed.", ["task"])
 result_hosts_refused = Counter("reelgate_result_hosts_refused_total", "Results on a host RESULT_URL_HOSTS leaves out.")
 ledger_drift = Gauge("reelgate_ledger_drift", "Findings of the running audit's last pass, by rule.", ["rule"])
+queries_put_off = Counter("reelgate_queries_put_off_total", "Questions to Kie.ai that found no place in its limit.")
+vendor_credits = Counter(
+    "reelgate_vendor_credits_total", "What sends should cost at Kie.ai, in its credits, by outcome.", ["outcome"]
+)
+vendor_balance = Gauge("reelgate_vendor_balance_credits", "What is left on the account at Kie.ai, as last seen.")
+vendor_balance_low = Gauge("reelgate_vendor_balance_low", "1 while that is less than KIE_LOW_BALANCE.")
+vendor_capped = Gauge("reelgate_vendor_spend_capped", "1 while today's KIE_DAILY_CREDITS stop all sends.")

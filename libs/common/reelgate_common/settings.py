@@ -114,6 +114,7 @@ class JobSettings(BaseSettings):
     max_poll_seconds: Seconds = 60
     hint_interval_seconds: Seconds = 5
     empty_result_grace_seconds: float = Field(default=120, ge=0)
+    kie_queries_per_second: int = Field(default=10, ge=1)  # the vendor's limit on record-info, for all of us
     late_check_seconds: Seconds = 3600
     late_check_days: float = Field(default=14, ge=0)  # the vendor forgets a task after 14 days
     late_success: Literal["give", "recharge"] = "give"

@@ -122,9 +122,13 @@ async def fail(
     by: str,
     policy: JobSettings,
     came_from: frozenset[JobStatus] | None = None,
+    may_turn_up: bool = True,
 ) -> Job | None:
-    """End a job without a video; None when it is over already or not in `came_from`. The refund follows."""
-    may_turn_up = code in BY_DEADLINE and policy.late_check_days > 0
+    """End a job without a video; None when it is over already or not in `came_from`. The refund follows.
+
+    One that a deadline ends is asked about now and then for a while, unless nothing `may_turn_up`.
+    """
+    may_turn_up = may_turn_up and code in BY_DEADLINE and policy.late_check_days > 0
     job = await jobs.transition(
         tx,
         job_id,

@@ -4,17 +4,19 @@ The callback service comes here with hints, the reconciler with tasks that are d
 caller's question. None of them decides: Kie.ai's record-info does.
 """
 
-from dataclasses import dataclass
+import asyncio
+import time
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import structlog
 
-from reelgate_common import attempts, jobs, settlement
+from reelgate_common import attempts, jobs, metrics, settlement, slots
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, SendOutcome
+from reelgate_common.kie import operations
 from reelgate_common.kie.answers import Empty, Failed, Generating, NotYet, Succeeded, TaskInfo
 from reelgate_common.settings import JobSettings
 
@@ -23,12 +25,8 @@ log = structlog.get_logger(__name__)
 _RIVALS = frozenset({None, SendOutcome.ACCEPTED, SendOutcome.UNKNOWN})
 
 
-class Vendor(Protocol):
-    """What verification needs of Kie.ai."""
-
-    async def record_info(self, task_id: str) -> TaskInfo:
-        """How a task stands."""
-        ...
+_TURN_SECONDS = 5.0  # how long a question waits for its turn before it is put off
+_SECOND = 1.05  # with a margin, since questions take different times to arrive
 
 
 @dataclass(frozen=True)
@@ -36,23 +34,35 @@ class Verifier:
     """Asks about one task at a time and applies the answer."""
 
     db: Database
-    vendor: Vendor
+    vendor: operations.Questions
     policy: JobSettings
     by: str
+    # The part of the questions Kie.ai takes in a second that is ours: polls leave some to hints.
+    share: float = 1.0
+    # One question at a time waits for its turn: many would only crowd the window's rows.
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def verify(self, attempt_id: UUID, task_id: str) -> TaskInfo:
-        """Ask record-info about a task of an attempt and settle the job if it is over.
+    async def verify(self, attempt_id: UUID, task_id: str) -> TaskInfo | None:
+        """Ask Kie.ai about a task of an attempt and settle the job if it is over.
 
         The task may be one that only a callback with the right token named: it becomes the attempt's own
-        when record-info knows it and its prompt is the job's.
+        when record-info knows it and its prompt is the job's. None when it could not be asked in time: more
+        questions wait than Kie.ai takes; the job is then checked soon.
         """
-        info = await self.vendor.record_info(task_id)
+        async with self.db.connection() as connection:
+            known = await jobs.find_attempt(connection, attempt_id)
+        if known is None:
+            return NotYet(why="no such attempt")
+        if known.operation.is_upgrade:  # a webhook may name it by another task
+            task_id = known.task_id or known.hinted_task_id or task_id
+        if not await self._take_turn():
+            await self._put_off(known.job_id)
+            return None
+        info = await operations.ask(self.vendor, known.operation, task_id)
         async with self.db.transaction() as tx:
-            attempt = await jobs.find_attempt(tx, attempt_id)
-            if attempt is None:
-                return info
-            job = await jobs.lock_job(tx, attempt.job_id)
-            if job is None:
+            job = await jobs.lock_job(tx, known.job_id)
+            attempt = await jobs.find_attempt(tx, attempt_id)  # again, under the lock
+            if job is None or attempt is None:
                 return info
             if attempt.task_id != task_id and not await self._bind(tx, job, attempt, task_id, info):
                 await self.check_later(tx, job)
@@ -60,10 +70,35 @@ class Verifier:
             await self._apply(tx, attempt.id, info)
         return info
 
+    async def _take_turn(self) -> bool:
+        give_up = time.monotonic() + _TURN_SECONDS
+        count = max(1, int(self.policy.kie_queries_per_second * self.share))
+        async with self.turn:
+            while True:
+                async with self.db.connection() as connection:
+                    wait = await slots.QUERIES.take(connection, count=count, seconds=_SECOND)
+                if not wait:
+                    return True
+                if time.monotonic() + wait > give_up:
+                    return False
+                await asyncio.sleep(wait)
+
+    async def _put_off(self, job_id: UUID) -> None:
+        metrics.queries_put_off.inc()
+        async with self.db.connection() as connection:
+            await connection.execute(
+                """
+                UPDATE video_jobs SET next_check_at = least(next_check_at, now() + $2 * interval '1 s')
+                 WHERE id = $1 AND status NOT IN ('completed', 'canceled')
+                """,
+                job_id,
+                self.policy.hint_interval_seconds,
+            )
+
     async def _bind(self, tx: Connection, job: Job, attempt: Attempt, task_id: str, info: TaskInfo) -> bool:
         if isinstance(info, NotYet):
             return False
-        if not _is_about(info, job, attempt):
+        if not attempt.operation.is_upgrade and not _is_about(info, job, attempt):
             log.error("task_of_another_job", job_id=str(job.id), task_id=task_id)
             await tx.execute("UPDATE job_attempts SET hinted_task_id = NULL WHERE id = $1", attempt.id)
             return False

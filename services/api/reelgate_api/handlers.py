@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from reelgate_api import repository
+from reelgate_api import further, repository
 from reelgate_api.repository import NewJob
 from reelgate_api.settings import Settings
 from reelgate_common import jobs, settlement
@@ -55,17 +55,13 @@ async def accept(
     caller in doubt; the same Idempotency-Key tells.
     """
     _may_use(caller, request.wallet_address)
-    new = NewJob(
-        id=new_id(),
-        request=request,
-        cost=pricing.price(settings.credits_per_video, model=request.model, resolution=request.resolution),
-        owner=caller.key_id or f"wallet:{request.wallet_address}",
-        key=key,
-        request_hash=_hash(request),
-    )
+    cost = pricing.price(settings.prices, request.operation, model=request.model, resolution=request.resolution)
+    owner = caller.key_id or f"wallet:{request.wallet_address}"
+    new = NewJob(id=new_id(), request=request, cost=cost, owner=owner, key=key, request_hash=_hash(request))
+    store = _accept_from_source if request.source_job_id else _accept
     for tries_left in reversed(range(_TRIES)):
         try:
-            accepted = await _accept(new, db=db, settings=settings)
+            accepted = await store(new, db=db, settings=settings)
         except Unavailable:
             if not tries_left:
                 raise
@@ -90,6 +86,23 @@ async def _accept(new: NewJob, *, db: Database, settings: Settings) -> Accepted:
         if new.key is not None and (earlier := await repository.find_idempotency_key(connection, new.owner, new.key)):
             return _replay(new, *earlier)
         if await repository.job_exists(connection, new.id):
+            return Accepted(new.id)
+    raise InsufficientCredits(balance=result.balance or 0, cost=new.cost)
+
+
+async def _accept_from_source(new: NewJob, *, db: Database, settings: Settings) -> Accepted:
+    """As _accept, while the source is held, so that no two upgrades of it to the same resolution are charged."""
+    request, expires_in = new.request, timedelta(seconds=settings.pending_deadline)
+    source_id = UUID(request.source_job_id)
+    async with db.transaction() as tx:
+        await jobs.lock_job(tx, source_id)
+        if new.key is not None and (earlier := await repository.find_idempotency_key(tx, new.owner, new.key)):
+            return _replay(new, *earlier)
+        memory = timedelta(days=settings.late_check_days)
+        state = await repository.find_source_state(tx, source_id, request.operation, besides=new.id, memory=memory)
+        further.check_source(state, request.operation)
+        [result] = await repository.accept(tx, [new], expires_in=expires_in)
+        if result.made or await repository.job_exists(tx, new.id):
             return Accepted(new.id)
     raise InsufficientCredits(balance=result.balance or 0, cost=new.cost)
 

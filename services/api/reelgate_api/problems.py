@@ -24,6 +24,7 @@ _TABLE: dict[type[errors.ReelgateError], tuple[int, str, str]] = {
     errors.NotAllowed: (403, "forbidden", "This credential may not do that"),
     errors.NotFound: (404, "not_found", "There is no such thing here"),
     errors.AlreadySent: (409, "already_sent", "The job was sent already"),
+    errors.SourceUnusable: (409, "source_unusable", "The video cannot be taken further"),
     errors.IdempotencyMismatch: (422, "idempotency_mismatch", "The Idempotency-Key was used for another request"),
     errors.Unavailable: (503, "unavailable", "A part of the gateway is away: try again"),
 }
@@ -44,7 +45,8 @@ class Problem(BaseModel):
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of a route, for the OpenAPI document."""
-    titles = {status: title for status, _, title in _TABLE.values()} | {413: "The body is too large"}
+    titles = {status: title for status, _, title in _TABLE.values()}
+    titles |= {409: "Not in the state the job is in", 413: "The body is too large"}
     content = {"content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
     unchanged = {304: {"description": "Unchanged since the ETag given."}}
     return {status: unchanged.get(status) or {"description": titles[status]} | content for status in statuses}

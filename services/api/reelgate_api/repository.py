@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from reelgate_api.further import SourceState
 from reelgate_common import jobs
 from reelgate_common.db import Connection
-from reelgate_common.domain.job import Job
+from reelgate_common.domain.job import Job, Operation
 from reelgate_common.domain.request import VideoRequest
 from reelgate_common.ids import new_id
 from reelgate_common.messages import JobRequested
@@ -70,18 +71,22 @@ async def accept(db: Connection, new: Sequence[NewJob], *, expires_in: timedelta
             RETURNING job_id
         ), made AS (
             INSERT INTO video_jobs (id, wallet_address, prompt, image_urls, aspect_ratio, model, generation_type,
-                                    resolution, duration, watermark, metadata, client_reference_id, cost, turn,
+                                    resolution, duration, watermark, metadata, client_reference_id, seeds,
+                                    enable_translation, operation, source_job_id, source_task_id, cost, turn,
                                     expires_at, deadline_at, next_attempt_at, republish_after)
             SELECT ranked.id, ranked.wallet, r.prompt, r.image_urls, r.aspect_ratio, r.model, r.generation_type,
-                   r.resolution, r.duration, r.watermark, r.metadata, r.client_reference_id, ranked.cost, ranked.turn,
+                   r.resolution, r.duration, r.watermark, r.metadata, r.client_reference_id, r.seeds,
+                   r.enable_translation, r.operation, r.source_job_id, r.source_task_id, ranked.cost, ranked.turn,
                    now() + $10::interval, now() + $10::interval, now(), now() + interval '10 s'
               FROM ranked,
                    jsonb_to_record(ranked.request) AS r(
                        prompt text, image_urls jsonb, aspect_ratio text, model text, generation_type text,
-                       resolution text, duration integer, watermark text, metadata jsonb, client_reference_id text)
+                       resolution text, duration integer, watermark text, metadata jsonb, client_reference_id text,
+                       seeds integer, enable_translation boolean, operation text, source_job_id uuid,
+                       source_task_id text)
              WHERE ranked.covered AND (ranked.key IS NULL OR ranked.id IN (SELECT job_id FROM keyed))
             ON CONFLICT (id) DO NOTHING
-            RETURNING id, wallet_address, cost, turn
+            RETURNING id, wallet_address, cost, turn, operation
         ), debited AS (
             UPDATE credits
                SET credits = credits - spent.total, last_turn = spent.last_turn, updated_at = now()
@@ -90,7 +95,9 @@ async def accept(db: Connection, new: Sequence[NewJob], *, expires_in: timedelta
              WHERE credits.wallet_address = spent.wallet_address
         ), charged AS (
             INSERT INTO credit_transactions (id, wallet_address, job_id, transaction_type, amount, description)
-            SELECT asked.charge_id, made.wallet_address, made.id, 'charge', -made.cost, 'Video generation'
+            SELECT asked.charge_id, made.wallet_address, made.id, 'charge', -made.cost,
+                   CASE made.operation WHEN 'generate' THEN 'Video generation' WHEN 'extend' THEN 'Video extension'
+                                       ELSE 'Video upgrade' END
               FROM made JOIN asked USING (id)
         ), told AS (
             INSERT INTO job_events (job_id, seq, event, status, service, reason)
@@ -149,6 +156,28 @@ async def job_exists(db: Connection, job_id: UUID) -> bool:
     return bool(await db.fetchval("SELECT true FROM video_jobs WHERE id = $1", job_id))
 
 
+async def find_source_state(
+    tx: Connection, source_id: UUID, operation: Operation, *, besides: UUID, memory: timedelta
+) -> SourceState:
+    """What was done to a video before, and whether the vendor, whose memory is this long, still has it."""
+    [row] = await tx.fetch(
+        """
+        SELECT started_at <= now() - $4::interval AS is_too_old,
+               EXISTS (SELECT FROM video_jobs WHERE source_job_id = $1 AND operation = 'upgrade_1080p'
+                          AND status NOT IN ('failed', 'canceled')) AS has_1080p,
+               (SELECT id FROM video_jobs WHERE source_job_id = $1 AND operation = $2 AND id <> $3
+                   AND status NOT IN ('failed', 'canceled') LIMIT 1) AS same
+          FROM video_jobs
+         WHERE id = $1
+        """,
+        source_id,
+        operation,
+        besides,
+        memory,
+    )
+    return SourceState(**row)
+
+
 async def find_job(db: Connection, job_id: UUID, *, wallets: Sequence[str] | None) -> Job | None:
     """A job of one of these wallets (None: of any)."""
     row = await db.fetchrow(
@@ -163,7 +192,7 @@ async def find_job_of_task(db: Connection, task_id: str, *, wallets: Sequence[st
         """
         SELECT j.id, a.id AS attempt_id
           FROM job_attempts a JOIN video_jobs j ON j.id = a.job_id
-         WHERE a.task_id = $1 AND a.operation = 'generate'
+         WHERE a.task_id = $1 AND a.operation IN ('generate', 'extend')
            AND ($2::text[] IS NULL OR j.wallet_address = ANY($2))
         """,
         task_id,

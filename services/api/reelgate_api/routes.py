@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from reelgate_api import handlers
-from reelgate_api.dependencies import CallerDep, IdempotencyKey, PartsDep, check_cron_secret
+from reelgate_api import further, handlers
+from reelgate_api.dependencies import CallerDep, IdempotencyKey, Parts, PartsDep, check_cron_secret
 from reelgate_api.problems import responses
 from reelgate_api.schemas import (
     Accepted,
+    ExtendBody,
     GenerateBody,
     JobEnvelope,
     JobView,
@@ -17,10 +18,13 @@ from reelgate_api.schemas import (
     ManualCallbackBody,
     Status,
     Timeline,
+    UpgradeBody,
     Wallet,
 )
 from reelgate_common import republish
+from reelgate_common.auth import Caller
 from reelgate_common.domain.job import Job, JobStatus
+from reelgate_common.domain.request import VideoRequest
 
 router = APIRouter()
 
@@ -45,6 +49,10 @@ async def create_video(
 ) -> Accepted:
     """Accept a job: 202 means stored, charged and queued, not yet sent."""
     request = body.to_request(reference_limit=parts.settings.kie_reference_image_limit)
+    return await _accept(request, key, caller, parts, response)
+
+
+async def _accept(request: VideoRequest, key: str | None, caller: Caller, parts: Parts, response: Response) -> Accepted:
     accepted = await handlers.accept(
         request, key=key, caller=caller, db=parts.db, relay=parts.relay, settings=parts.settings
     )
@@ -53,6 +61,52 @@ async def create_video(
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return Accepted(job_id=accepted.job_id, degraded=parts.vendor_watch.notice)
+
+
+@router.post(
+    "/api/video/jobs/{id}/extend",
+    status_code=202,
+    response_model_exclude_none=True,
+    operation_id="extend_video",
+    tags=["videos"],
+    responses=responses(400, 401, 402, 403, 404, 409, 413, 422, 503),
+)
+async def extend_video(
+    *,
+    id: JobId,  # noqa: A002
+    body: ExtendBody,
+    key: IdempotencyKey,
+    caller: CallerDep,
+    parts: PartsDep,
+    response: Response,
+) -> Accepted:
+    """Continue a finished video: a job of its own, whose video is the whole longer clip. Not after a 1080p upgrade."""
+    source = await handlers.get(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
+    request = further.extension(source, body.model_dump(exclude_none=True))
+    return await _accept(request, key, caller, parts, response)
+
+
+@router.post(
+    "/api/video/jobs/{id}/upgrade",
+    status_code=202,
+    response_model_exclude_none=True,
+    operation_id="upgrade_video",
+    tags=["videos"],
+    responses=responses(400, 401, 402, 403, 404, 409, 413, 422, 503),
+)
+async def upgrade_video(
+    *,
+    id: JobId,  # noqa: A002
+    body: UpgradeBody,
+    key: IdempotencyKey,
+    caller: CallerDep,
+    parts: PartsDep,
+    response: Response,
+) -> Accepted:
+    """Have a finished video in 1080p or 4K: a job of its own, once for each resolution."""
+    source = await handlers.get(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
+    request = further.upgrade(source, body.model_dump(exclude_none=True))
+    return await _accept(request, key, caller, parts, response)
 
 
 @router.get("/api/status", operation_id="get_status", tags=["status"])

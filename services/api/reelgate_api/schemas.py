@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from reelgate_common.domain import request
-from reelgate_common.domain.job import Job
+from reelgate_common.domain.job import Job, Operation
 from reelgate_common.domain.request import VideoRequest
 
 MAX_PROMPT = 5000  # characters; the vendor publishes no limit, this is far above any prompt met
@@ -101,6 +101,7 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT), AfterValidator(_text)]
 Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_text)]
 Reference = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_text)]
+Seeds = Annotated[int, Field(ge=request.SEEDS[0], le=request.SEEDS[-1])]
 TaskId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_text)]
 
 
@@ -137,6 +138,8 @@ class GenerateBody(BaseModel):
         default=None, description="Yours; kept and given back, at most 16 KiB of JSON."
     )
     client_reference_id: Reference | None = Field(default=None, description="Yours; kept and given back.")
+    seeds: Seeds | None = Field(default=None, description="The same seeds make similar videos.", examples=[12345])
+    enable_translation: bool = Field(default=True, description="Whether Kie.ai may translate the prompt to English.")
 
     def to_request(self, *, reference_limit: int) -> VideoRequest:
         """Fill in defaults and check the combination; InvalidInput naming field and fix."""
@@ -165,9 +168,42 @@ class GenerateBody(BaseModel):
                     "watermark",
                     "metadata",
                     "client_reference_id",
+                    "seeds",
+                    "enable_translation",
                 }
             ),
         )
+
+
+class ExtendBody(BaseModel):
+    """A finished video to be continued. Unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    prompt: Annotated[Prompt, Field(min_length=1)] = Field(
+        description="What happens next.", examples=["The character turns around and walks away"]
+    )
+    model: Literal["veo3_fast", "veo3", "veo3_lite"] | None = Field(
+        default=None, description="Speed against quality; the video's own when left out."
+    )
+    seeds: Seeds | None = Field(default=None, description="The same seeds make similar videos.", examples=[12345])
+    watermark: Label | None = Field(default=None, description="Text burnt into the video.")
+    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = Field(
+        default=None, description="Yours; kept and given back, at most 16 KiB of JSON."
+    )
+    client_reference_id: Reference | None = Field(default=None, description="Yours; kept and given back.")
+
+
+class UpgradeBody(BaseModel):
+    """A finished video to be had in a better resolution. Unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    resolution: Literal["1080p", "4k"] = Field(description="Of the better copy.", examples=["1080p"])
+    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = Field(
+        default=None, description="Yours; kept and given back, at most 16 KiB of JSON."
+    )
+    client_reference_id: Reference | None = Field(default=None, description="Yours; kept and given back.")
 
 
 class ManualCallbackBody(BaseModel):
@@ -206,6 +242,10 @@ class JobView(BaseModel):
     watermark: str | None
     metadata: dict[str, Any] | None
     client_reference_id: str | None
+    seeds: int | None
+    enable_translation: bool
+    operation: Operation = Field(description="generate, or what was done with the video of source_job_id.")
+    source_job_id: UUID | None
     video_url: str | None
     error_message: str | None
     failure_code: str | None

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from reelgate_common.domain import pricing
+from reelgate_common.domain.pricing import Prices
 from reelgate_common.service import ServiceSettings
 from reelgate_common.settings import BaseUrl, PublicUrlSettings, Words
 
@@ -28,6 +29,8 @@ class Settings(ServiceSettings, PublicUrlSettings):
     credits_per_video: Annotated[dict[str, dict[str, Annotated[int, Field(gt=0)]]], NoDecode] = Field(
         default_factory=pricing.default_prices
     )
+    # A JSON object {"resolution": credits}: a better copy of a finished video. Unset: in the vendor's ratio too.
+    credits_per_upgrade: dict[str, Annotated[int, Field(gt=0)]] | None = None
     kie_reference_image_limit: int = Field(default=8, ge=1, le=8)
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
 
@@ -41,6 +44,14 @@ class Settings(ServiceSettings, PublicUrlSettings):
         except ValueError:
             raise ValueError("must be a number of credits, or a JSON object of them") from None
         return pricing.default_prices(given) if isinstance(given, int) and given > 0 else given
+
+    @property
+    def prices(self) -> Prices:
+        """The whole price list."""
+        upgrades = self.credits_per_upgrade
+        if upgrades is None:
+            upgrades = pricing.default_upgrades(self.credits_per_video)
+        return Prices(videos=self.credits_per_video, upgrades=upgrades)
 
     @model_validator(mode="after")
     def _open_stays_at_home(self) -> "Settings":

@@ -73,14 +73,21 @@ async def receive(webhook: Webhook, *, db: Database, relay: Relay, settings: Set
 
 
 def _match(found: Sequence[tuple[Attempt, bytes]], webhook: Webhook, task_id: str) -> tuple[Attempt | None, bool]:
-    """Whose webhook it is: the owner of the task; else the attempt whose token it carries."""
+    """Whose webhook it is: the owner of the task; else the attempt whose token it carries.
+
+    An upgrade owns no task: its webhook names its source's task, or one we never heard of.
+    """
     given = hash_secret(webhook.token or "")
     named = _uuid(webhook.attempt)
-    for attempt, token_hash in found:
-        if attempt.task_id == task_id:
-            return attempt, attempt.id == named and hmac.compare_digest(token_hash, given)
-    for attempt, token_hash in found:
-        if attempt.id == named and attempt.task_id is None and hmac.compare_digest(token_hash, given):
+    mine = {attempt.id for attempt, token in found if attempt.id == named and hmac.compare_digest(token, given)}
+    for attempt, _ in found:
+        if attempt.id in mine and attempt.operation.is_upgrade:
+            return attempt, True
+    for attempt, _ in found:
+        if attempt.task_id == task_id and not attempt.operation.is_upgrade:
+            return attempt, attempt.id in mine
+    for attempt, _ in found:
+        if attempt.id in mine and attempt.task_id is None:
             return attempt, True
     return None, False
 

@@ -27,7 +27,9 @@ class Callback:
 async def find_attempts(db: Connection, *, attempt_id: UUID | None, task_id: str) -> Sequence[tuple[Attempt, bytes]]:
     """The attempt that was named and the one that owns the task, each with the hash of its token."""
     rows = await db.fetch(
-        "SELECT * FROM job_attempts WHERE id = $1 OR (task_id = $2 AND operation = 'generate')", attempt_id, task_id
+        "SELECT * FROM job_attempts WHERE id = $1 OR (task_id = $2 AND operation IN ('generate', 'extend'))",
+        attempt_id,
+        task_id,
     )
     return [(jobs.as_attempt(row), row["token_hash"]) for row in rows]
 
@@ -55,9 +57,17 @@ async def store(tx: Connection, callback: Callback, *, body: str, body_hash: byt
 
 
 async def hint_task(tx: Connection, attempt_id: UUID, task_id: str) -> None:
-    """Remember the task that a webhook with the right token named, until record-info confirms it."""
+    """Remember the task that a webhook with the right token named, until record-info confirms it.
+
+    An upgrade's task is known from its source.
+    """
     await tx.execute(
-        "UPDATE job_attempts SET hinted_task_id = $2 WHERE id = $1 AND task_id IS NULL", attempt_id, task_id
+        """
+        UPDATE job_attempts SET hinted_task_id = $2
+         WHERE id = $1 AND task_id IS NULL AND operation IN ('generate', 'extend')
+        """,
+        attempt_id,
+        task_id,
     )
 
 

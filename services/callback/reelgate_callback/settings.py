@@ -10,4 +10,4 @@ class Settings(ServiceSettings):
 
     kie_webhook_hmac_key: SecretStr | None = None  # generated at the vendor; unset: signatures are not checked
     max_callback_bytes: int = Field(default=64 * 1024, ge=1024)
-    verifications_in_flight: int = Field(default=10, ge=1)  # per process; the vendor allows 10 queries a second
+    verifications_in_flight: int = Field(default=10, ge=1)  # per process

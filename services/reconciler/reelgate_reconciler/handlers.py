@@ -59,14 +59,20 @@ class Reconciler:
         async with self.db.transaction() as tx:
             overdue = await repository.take_overdue(tx, limit=_LIMIT)
         for found in overdue:
-            if found.status in _SENT and found.attempt_id and found.task_id:
-                await self.verifier.verify(found.attempt_id, found.task_id)  # one last question
+            if not await self._ask_once_more(found):
+                continue
             async with self.db.transaction() as tx:
                 job = await jobs.lock_job(tx, found.id)
                 if job is not None and job.status is found.status and job.attempt_id == found.attempt_id:
                     await self._end(tx, job, found)
             self.relay.wake()
         return len(overdue)
+
+    async def _ask_once_more(self, found: Overdue) -> bool:
+        """False when the last question found no place in the vendor's limit: another pass asks it."""
+        if found.status not in _SENT or not found.attempt_id or not found.task_id:
+            return True
+        return await self.verifier.verify(found.attempt_id, found.task_id) is not None
 
     async def _end(self, tx: Connection, job: Job, found: Overdue) -> None:
         if job.status is JobStatus.SUBMITTING and found.attempt_id:
@@ -99,11 +105,23 @@ class Reconciler:
             reason = "nothing was heard of the send; policy: resubmit once"
             await attempts.back_to_pending(tx, job, delay=timedelta(0), step="resubmitted", by=BY, reason=reason)
             return
-        await self._fail(tx, job, FailureCode.SUBMIT_UNKNOWN, "It is not known whether Kie.ai took the job")
+        # An upgrade was asked about all the time; to ask later would start, and bill, what was refunded.
+        message, may_turn_up = "It is not known whether Kie.ai took the job", not job.operation.is_upgrade
+        await self._fail(tx, job, FailureCode.SUBMIT_UNKNOWN, message, may_turn_up=may_turn_up)
 
-    async def _fail(self, tx: Connection, job: Job, code: FailureCode, message: str) -> None:
-        came_from = frozenset({job.status})
-        await settlement.fail(tx, job.id, code, message=message, by=BY, policy=self.settings, came_from=came_from)
+    async def _fail(
+        self, tx: Connection, job: Job, code: FailureCode, message: str, *, may_turn_up: bool = True
+    ) -> None:
+        await settlement.fail(
+            tx,
+            job.id,
+            code,
+            message=message,
+            by=BY,
+            policy=self.settings,
+            came_from=frozenset({job.status}),
+            may_turn_up=may_turn_up,
+        )
 
     async def refund(self, message: JobFailed | JobCanceled) -> None:
         """Give a job's charge back as soon as it is known not to deliver."""

@@ -11,6 +11,7 @@ from reelgate_common import metrics
 from reelgate_common.audit import RunningAudit
 from reelgate_common.bus import TROUBLE
 from reelgate_common.domain.errors import Unavailable
+from reelgate_reconciler.balance_watch import BalanceWatch
 from reelgate_reconciler.handlers import Reconciler
 
 log = structlog.get_logger(__name__)
@@ -18,7 +19,9 @@ log = structlog.get_logger(__name__)
 Pass = Callable[[], Awaitable[int]]
 
 
-def build(reconciler: Reconciler, running_audit: RunningAudit) -> list[Coroutine[Any, Any, None]]:
+def build(
+    reconciler: Reconciler, running_audit: RunningAudit, balance_watch: BalanceWatch
+) -> list[Coroutine[Any, Any, None]]:
     """Every pass with how often it runs."""
     settings = reconciler.settings
     return [
@@ -28,6 +31,7 @@ def build(reconciler: Reconciler, running_audit: RunningAudit) -> list[Coroutine
         every(settings.sweep_seconds, "republish", reconciler.republish),
         every(settings.mend_seconds, "mend_topology", reconciler.mend_topology),
         every(settings.audit_seconds, "audit", running_audit.report),
+        every(settings.balance_seconds, "balance", balance_watch.run_once),
         every(settings.clean_seconds, "clean", reconciler.clean),
     ]
 

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 
 from reelgate_common import health
 from reelgate_common.service import open_core
-from reelgate_submitter import consumers, repository
+from reelgate_submitter import consumers
 from reelgate_submitter.handlers import BY, Submitter
 from reelgate_submitter.settings import Settings
 
@@ -20,8 +20,6 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             core = await stack.enter_async_context(open_core(BY, settings))
-            async with core.db.transaction() as tx:
-                await repository.ensure_slots(tx, settings.kie_sends_per_window)
             submitter = Submitter(core.db, core.kie, core.relay, settings)
             subscriptions = consumers.build(submitter, core.bus.publisher)
             consumer = await stack.enter_async_context(core.bus.consuming(subscriptions))

@@ -6,18 +6,18 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
 from urllib.parse import urlencode
 
 import structlog
 
-from reelgate_common import attempts, breaker, jobs, metrics, outbox, settlement
+from reelgate_common import attempts, breaker, jobs, metrics, outbox, settlement, slots, vendor_account
 from reelgate_common.auth import hash_secret
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, SendOutcome
 from reelgate_common.ids import new_id
 from reelgate_common.jobs import Change
+from reelgate_common.kie import operations
 from reelgate_common.kie.answers import Send
 from reelgate_common.messages import JobRequested
 from reelgate_common.outbox import Relay
@@ -31,14 +31,6 @@ _HOLD_SECONDS = 60.0  # a permit that waited this long goes back to the outbox: 
 _POSTPONED = timedelta(seconds=5)
 _SEND_UNTIL = 0.8  # share of the lease after which nothing is sent any more
 _RECORD_RETRY_SECONDS = 0.5
-
-
-class Vendor(Protocol):
-    """What the submitter needs of Kie.ai."""
-
-    async def generate(self, job: Job, *, callback_url: str, send_before: float) -> Send:
-        """Send a job; every way it can end is a value."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,7 @@ class Submitter:
     """Turns permits into sends."""
 
     db: Database
-    vendor: Vendor
+    vendor: operations.Sends
     relay: Relay
     settings: Settings
     # One claim at a time per process: waiting tasks would only crowd the window's rows.
@@ -70,8 +62,11 @@ class Submitter:
         if claim is None:
             return
         structlog.contextvars.bind_contextvars(job_id=str(claim.job.id), attempt_id=str(claim.attempt.id))
-        send = await self.vendor.generate(claim.job, callback_url=claim.callback_url, send_before=claim.send_before)
-        metrics.sends.labels(send.outcome).inc()
+        send = await operations.send(
+            self.vendor, claim.job, callback_url=claim.callback_url, send_before=claim.send_before
+        )
+        metrics.sends.labels(claim.job.operation, send.outcome).inc()
+        metrics.vendor_credits.labels(send.outcome).inc(self._cost_of(claim.job))
         await self._record(claim, send)
         self.relay.wake()
 
@@ -105,42 +100,65 @@ class Submitter:
         claimed_at = time.monotonic()
         lease = self.settings.submit_lease_seconds
         async with self.db.transaction() as tx:
-            job_id = await repository.lock_fairest_due(tx)
-            if job_id is None:
+            due = await repository.lock_fairest_due(tx)
+            if due is None:
                 return None
-            if wait := await self._wait_seconds(tx):
+            cost = self._cost_of(due)
+            if wait := await self._wait_seconds(tx, cost):
                 return wait
             attempt_id, token = new_id(), secrets.token_urlsafe(32)
-            attempt = await repository.add_attempt(tx, attempt_id, job_id, token_hash=hash_secret(token))
+            attempt = await repository.add_attempt(
+                tx, attempt_id, due.id, token_hash=hash_secret(token), vendor_cost=cost
+            )
             job = await jobs.transition(
                 tx,
-                job_id,
+                due.id,
                 JobStatus.SUBMITTING,
                 step="claimed",
                 by=BY,
                 change=Change(attempt_id=attempt_id, deadline=timedelta(seconds=lease)),
             )
         if job is None:
-            raise AssertionError(f"job {job_id} was pending and locked")
+            raise AssertionError(f"job {due.id} was pending and locked")
         query = urlencode({"attempt": attempt_id, "token": token})
         callback_url = f"{self.settings.public_base_url}/api/video/kie-ai-callback?{query}"
         return Claim(job, attempt, callback_url, send_before=claimed_at + lease * _SEND_UNTIL)
 
-    async def _wait_seconds(self, tx: Connection) -> float:
-        """0 when this send may go: the breaker lets it, as the probe if need be, and a slot is taken."""
+    def _cost_of(self, job: Job) -> float:
+        """What Kie.ai should bill us for it, in its credits."""
+        return self.settings.vendor_prices.find(job.operation, model=job.model, resolution=job.resolution) or 0
+
+    async def _wait_seconds(self, tx: Connection, cost: float) -> float:
+        """0 when this send may go: the breaker and our own limits let it, as the probe if need be, and in its slot."""
         settings = self.settings
         open_for = await breaker.wait_seconds(tx)
         if open_for:
             return open_for
-        full_for = await repository.take_slot(
+        if await self._is_over_limits(tx, cost):
+            return breaker.LOOK_AGAIN_SECONDS
+        full_for = await slots.SENDS.take(
             tx,
             count=settings.kie_sends_per_window,
-            window_seconds=settings.kie_send_window_seconds + settings.kie_send_margin_seconds,
+            seconds=settings.kie_send_window_seconds + settings.kie_send_margin_seconds,
         )
         if full_for or open_for is not None:
             return full_for
         taken = await breaker.take_probe(tx, within=timedelta(seconds=settings.submit_lease_seconds))
         return 0 if taken else breaker.LOOK_AGAIN_SECONDS
+
+    async def _is_over_limits(self, tx: Connection, cost: float) -> bool:
+        """Whether one more would be more at once, or more a day, than the operator allows. 0 is no limit."""
+        settings = self.settings
+        if not settings.kie_concurrent_tasks and not settings.kie_daily_credits:
+            return False
+        await repository.lock_limits(tx)  # the next claim counts only when this one is committed
+        if settings.kie_concurrent_tasks and await repository.count_in_flight(tx) >= settings.kie_concurrent_tasks:
+            return True
+        if not settings.kie_daily_credits:
+            return False
+        capped = await vendor_account.spent_today(tx) + cost > settings.kie_daily_credits
+        await vendor_account.set_capped(tx, capped=capped)
+        return capped
 
     async def _record(self, claim: Claim, send: Send) -> None:
         """Write what is known of the call, however long the database is away: nobody else knows it."""
@@ -190,7 +208,12 @@ class Submitter:
             await settlement.fail(tx, job.id, FailureCode.REFUSED, message=message, by=BY, policy=self.settings)
         elif send.outcome is SendOutcome.UNKNOWN:
             change = Change(
-                deadline=timedelta(seconds=self.settings.submit_unknown_deadline), deadline_from=attempt.started_at
+                deadline=timedelta(seconds=self.settings.submit_unknown_deadline),
+                deadline_from=attempt.started_at,
+                # An upgrade's task is known before it is sent, and asking about it says what became of the send.
+                next_check=timedelta(seconds=self.settings.hint_interval_seconds)
+                if attempt.operation.is_upgrade
+                else None,
             )
             await jobs.transition(tx, job.id, JobStatus.UNKNOWN, step="unknown", by=BY, reason=reason, change=change)
         else:

@@ -299,7 +299,7 @@ def test_plain_metadata_is_taken(value):
 
 
 def test_a_field_nobody_knows_is_ignored_as_in_the_guide():
-    assert refused(user_id="u", seeds=1) is None
+    assert refused(user_id="u", callback=1) is None
 
 
 @pytest.mark.parametrize("body", [[], "text", 7, None])

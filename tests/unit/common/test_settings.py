@@ -178,3 +178,27 @@ def test_secrets_do_not_show(monkeypatch):
     monkeypatch.setenv("CRON_SECRET", "s3cret")
 
     assert "s3cret" not in repr(load(ApiSettings))
+
+
+def test_the_vendors_prices_are_replaced_one_by_one(monkeypatch):
+    monkeypatch.setenv("KIE_PRICES", '{"videos": {"veo3": {"720p": 300}}, "upgrades": {"4k": 99}}')
+
+    prices = load(SubmitterSettings).vendor_prices
+
+    assert (prices.videos["veo3"]["720p"], prices.videos["veo3"]["4k"]) == (300, 380)
+    assert prices.upgrades == {"1080p": 5, "4k": 99}
+
+
+@pytest.mark.parametrize("bad", ["60", "[]", "{", '{"videos": 1}', '{"videos": {"veo3": {"720p": "much"}}}'])
+def test_prices_that_cannot_be_read_stop_the_start(monkeypatch, bad):
+    monkeypatch.setenv("KIE_PRICES", bad)
+
+    assert "KIE_PRICES" in problems(SubmitterSettings)[0]
+
+
+def test_upgrades_cost_in_the_ratio_of_the_list_unless_they_have_prices_of_their_own(monkeypatch):
+    monkeypatch.setenv("CREDITS_PER_VIDEO", "60")
+    assert load(ApiSettings).prices.upgrades == {"1080p": 5, "4k": 120}
+
+    monkeypatch.setenv("CREDITS_PER_UPGRADE", '{"4k": 7}')
+    assert load(ApiSettings).prices.upgrades == {"4k": 7}

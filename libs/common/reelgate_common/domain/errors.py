@@ -8,6 +8,7 @@ ReelgateError
 ├── InsufficientCredits     the balance does not cover the price
 ├── IdempotencyMismatch     the same Idempotency-Key with another body
 ├── AlreadySent             too late to cancel
+├── SourceUnusable          the video cannot be extended or upgraded
 └── Unavailable             a part we depend on is away; nothing was changed
 """
 
@@ -51,6 +52,10 @@ class IdempotencyMismatch(ReelgateError):
 
 class AlreadySent(ReelgateError):
     """Kie.ai has the job; it can no longer be canceled."""
+
+
+class SourceUnusable(ReelgateError):
+    """The video exists, but cannot be extended or upgraded; the message says why."""
 
 
 class Unavailable(ReelgateError):

@@ -62,6 +62,24 @@ def leading_to(status: JobStatus) -> frozenset[JobStatus]:
     return frozenset(before for before, after in FOLLOWERS.items() if status in after)
 
 
+class Operation(StrEnum):
+    """What a job asks of Kie.ai. All but the first are about the finished video of another job."""
+
+    GENERATE = "generate"
+    EXTEND = "extend"
+    UPGRADE_1080P = "upgrade_1080p"
+    UPGRADE_4K = "upgrade_4k"
+
+    @property
+    def is_upgrade(self) -> bool:
+        """A better copy of a video: no task of its own, and the call that starts it also tells how it stands."""
+        return self in UPGRADES.values()
+
+
+# Resolution of the better copy -> the operation that makes it.
+UPGRADES = {"1080p": Operation.UPGRADE_1080P, "4k": Operation.UPGRADE_4K}
+
+
 class FailureCode(StrEnum):
     """Why a job did not deliver, as stored; `ADVICE` says it in words a person can act on."""
 
@@ -79,7 +97,7 @@ BY_DEADLINE = frozenset({FailureCode.SUBMIT_UNKNOWN, FailureCode.PROCESSING_TIME
 
 
 class SendOutcome(StrEnum):
-    """What is known of one call to Kie.ai's generate endpoint."""
+    """What is known of one call to Kie.ai."""
 
     ACCEPTED = "accepted"  # a task id came back, or verified evidence brought one
     REFUSED = "refused"  # surely not taken, and never will be
@@ -121,6 +139,11 @@ class Job:
     error_message: str | None
     refunded_at: datetime | None
     recovered_at: datetime | None
+    seeds: int | None = None
+    enable_translation: bool = True
+    operation: Operation = Operation.GENERATE
+    source_job_id: UUID | None = None
+    source_task_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +153,7 @@ class Attempt:
     id: UUID
     job_id: UUID
     n: int
+    operation: Operation
     started_at: datetime
     outcome: SendOutcome | None
     task_id: str | None

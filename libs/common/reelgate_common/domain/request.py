@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reelgate_common.domain.errors import InvalidInput
+from reelgate_common.domain.job import Operation
 
 TEXT = "TEXT_2_VIDEO"
 FRAMES = "FIRST_AND_LAST_FRAMES_2_VIDEO"
@@ -65,6 +66,11 @@ class VideoRequest:
     watermark: str | None = None
     metadata: dict[str, Any] | None = field(default=None)
     client_reference_id: str | None = None
+    seeds: int | None = None
+    enable_translation: bool = True
+    operation: Operation = Operation.GENERATE
+    source_job_id: str | None = None
+    source_task_id: str | None = None
 
 
 def default_type(model: str, images: int) -> str:

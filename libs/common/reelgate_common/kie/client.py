@@ -19,7 +19,7 @@ from reelgate_common.domain.job import Job, SendOutcome
 from reelgate_common.kie import account, answers, requests, upgrades, uploads
 from reelgate_common.kie.account import Balance, Link
 from reelgate_common.kie.answers import Answer, NotYet, Send, TaskInfo
-from reelgate_common.kie.requests import Extension, Options
+from reelgate_common.kie.requests import Extension
 from reelgate_common.kie.upgrades import Upgrade
 from reelgate_common.kie.uploads import Upload
 from reelgate_common.logs import redact
@@ -35,7 +35,6 @@ _CONNECT_SECONDS = 5  # also to wait for a place in the pool
 _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
 # These prove that the request was never written.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-_DEFAULT_OPTIONS = Options()
 
 A = TypeVar("A", bound=Answer)
 
@@ -71,9 +70,7 @@ class KieClient:
         ) as http:
             yield cls(http, settings)
 
-    async def generate(
-        self, job: Job, *, callback_url: str, send_before: float, options: Options = _DEFAULT_OPTIONS
-    ) -> Send:
+    async def generate(self, job: Job, *, callback_url: str, send_before: float) -> Send:
         """Send a job; every way it can end is an outcome, none an exception.
 
         `send_before` is a time.monotonic() value: just before the request is written it is checked, and
@@ -84,7 +81,7 @@ class KieClient:
             answers.read_send,
             "POST",
             "/api/v1/veo/generate",
-            json=requests.generate_body(job, options, callback_url=callback_url),
+            json=requests.generate_body(job, callback_url=callback_url),
             seconds=self._settings.kie_send_timeout_seconds,
             send_before=send_before,
         )

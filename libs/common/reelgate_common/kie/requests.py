@@ -10,14 +10,6 @@ _EXTEND_MODELS = {"veo3_fast": "fast", "veo3": "quality", "veo3_lite": "lite"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """What generate takes beside what a job holds."""
-
-    seeds: int | None = None  # 10000-99999; sent only when asked for, since the current documentation has it no more
-    translate: bool = True  # the prompt to English: the guide's choice
-
-
-@dataclass(frozen=True, kw_only=True)
 class Extension:
     """A finished Veo clip to make longer, from the prompt for what comes next. Not after a 1080p upgrade."""
 
@@ -28,7 +20,7 @@ class Extension:
     watermark: str | None = None
 
 
-def generate_body(job: Job, options: Options, *, callback_url: str) -> dict[str, Any]:
+def generate_body(job: Job, *, callback_url: str) -> dict[str, Any]:
     """The body of generate."""
     return _given(
         prompt=job.prompt,
@@ -38,9 +30,9 @@ def generate_body(job: Job, options: Options, *, callback_url: str) -> dict[str,
         aspect_ratio=job.aspect_ratio,
         resolution=job.resolution,
         duration=job.duration,
-        seeds=options.seeds,
+        seeds=job.seeds,  # sent only when asked for: the current documentation has it no more
         watermark=job.watermark,
-        enableTranslation=options.translate,
+        enableTranslation=job.enable_translation,
         callBackUrl=callback_url,
     )
 

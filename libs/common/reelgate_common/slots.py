@@ -1,0 +1,56 @@
+"""A sliding window that every process shares: so many calls in so many seconds, of a table with a row for each.
+
+A call takes the row used longest ago, if that was a window before. A row that another transaction is taking is
+passed over, and everything is told by the database's clock.
+"""
+
+from dataclasses import dataclass
+
+from reelgate_common.db import Connection
+
+_LEAST_WAIT_SECONDS = 0.005  # a row locked by another frees itself within milliseconds
+
+
+@dataclass(frozen=True)
+class Window:
+    """One limit of the vendor's, kept in one table."""
+
+    take_sql: str
+    wait_sql: str
+    grow_sql: str
+
+    @classmethod
+    def of(cls, table: str) -> "Window":
+        """The window that a table of (n, used_at) keeps. The name is one of ours, below."""
+        return cls(
+            take_sql=f"""
+                UPDATE {table} SET used_at = clock_timestamp()
+                 WHERE n = (SELECT n FROM {table}
+                             WHERE n <= $1 AND used_at <= clock_timestamp() - $2 * interval '1 s'
+                             ORDER BY used_at
+                             LIMIT 1
+                               FOR UPDATE SKIP LOCKED)
+                RETURNING true
+            """,  # noqa: S608
+            wait_sql=f"""
+                SELECT count(*) AS rows,
+                       extract(epoch FROM min(used_at) - clock_timestamp())::float8 + $2 AS seconds
+                  FROM {table}
+                 WHERE n <= $1
+            """,  # noqa: S608
+            grow_sql=f"INSERT INTO {table} (n) SELECT generate_series(1, $1) ON CONFLICT DO NOTHING",
+        )
+
+    async def take(self, tx: Connection, *, count: int, seconds: float) -> float:
+        """Take one of the window's calls: 0 when taken, else the seconds until one is free."""
+        if await tx.fetchval(self.take_sql, count, seconds):
+            return 0
+        [free_in] = await tx.fetch(self.wait_sql, count, seconds)
+        if free_in["rows"] < count:  # a new table, or a limit that was raised
+            await tx.execute(self.grow_sql, count)
+            return 0 if await tx.fetchval(self.take_sql, count, seconds) else _LEAST_WAIT_SECONDS
+        return max(float(free_in["seconds"]), _LEAST_WAIT_SECONDS)
+
+
+SENDS = Window.of("send_slots")
+QUERIES = Window.of("query_slots")
