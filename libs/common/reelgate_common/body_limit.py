@@ -1,30 +1,52 @@
 """A limit on request bodies, kept before anything is parsed."""
 
+from collections.abc import Mapping
+
+from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class BodyLimit:
-    """Answer 413 to a body over the limit, by its announced length or as soon as too much has come."""
+class _TooMuch(Exception):
+    """More has come than the limit."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+
+class _Gone(Exception):
+    """The client left before the end of its body: half is not a request."""
+
+
+class BodyLimit:
+    """Answer 413 to a body over the limit, by its announced length or as soon as too much has come.
+
+    A body is held until it is whole, and only then passed on. Those of the paths in `streamed`, which have
+    limits of their own, are passed on as they come: the app knows the caller before so much is in memory.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, streamed: Mapping[str, int] | None = None) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._streamed = streamed or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, counting what it sends."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._streamed.get(scope["path"], self._max_bytes)
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self._max_bytes:
-            await self._refuse(scope, receive, send)
-            return
+        if not length.isdigit() or int(length) > limit:
+            await self._refuse(scope, receive, send, limit=limit)
+        elif scope["path"] in self._streamed:
+            await self._stream(scope, receive, send, limit=limit)
+        else:
+            await self._hold(scope, receive, send)
+
+    async def _hold(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await self._read(receive)
         if body is None:
             return
         if len(body) > self._max_bytes:
-            await self._refuse(scope, receive, send)
+            await self._refuse(scope, receive, send, limit=self._max_bytes)
             return
         given = False
 
@@ -49,8 +71,36 @@ class BodyLimit:
                 break
         return body
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        detail = f"The body is larger than {self._max_bytes} bytes"
+    async def _stream(self, scope: Scope, receive: Receive, send: Send, *, limit: int) -> None:
+        left, is_whole = limit, False
+
+        async def counted() -> Message:
+            nonlocal left, is_whole
+            message = await receive()
+            if is_whole:
+                return message
+            if message["type"] == "http.disconnect":
+                raise _Gone
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise _TooMuch
+            is_whole = not message.get("more_body", False)
+            return message
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and not is_whole:  # or the server would read the rest
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        try:
+            await self._app(scope, counted, answer)
+        except _TooMuch:
+            await self._refuse(scope, receive, send, limit=limit)
+        except _Gone:
+            return
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, *, limit: int) -> None:
+        detail = f"The body is larger than {limit} bytes"
         body = {
             "type": "about:blank",
             "title": "The body is too large",

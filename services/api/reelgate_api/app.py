@@ -8,6 +8,8 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from reelgate_api import problems
 from reelgate_api.dependencies import Parts, State
+from reelgate_api.images import form as image_form
+from reelgate_api.images import routes as image_routes
 from reelgate_api.provider import CallbackService
 from reelgate_api.routes import router
 from reelgate_api.settings import Settings
@@ -31,7 +33,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             callback = await stack.enter_async_context(CallbackService.open(settings.callback_service_url))
         watch = VendorWatch(core.db)
         await stack.enter_async_context(background(watch.run()))
-        yield Parts(settings, core.db, core.bus, core.relay, verifier, callback, watch)
+        yield Parts(settings, core.db, core.bus, core.relay, verifier, callback, watch, core.kie)
 
 
 def _checks(request: Request) -> dict[str, health.Check]:
@@ -60,9 +62,11 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.include_router(router)
+    app.include_router(image_routes.router)
     app.routes.extend(health.routes(_checks, degraded=_degraded))
     problems.install(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    image_bytes = settings.max_image_bytes + image_form.FRAME_BYTES
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, streamed={image_routes.PATH: image_bytes})
     if settings.cors_allow_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -1,7 +1,8 @@
 """What routes are given: the parts opened by the app, the caller, header values."""
 
+import asyncio
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, TypedDict
 
 from fastapi import Depends, Header, Request
@@ -14,10 +15,12 @@ from reelgate_common.auth import Caller
 from reelgate_common.bus import Bus
 from reelgate_common.db import Database
 from reelgate_common.domain.errors import InvalidInput, NotAllowed, NotAuthenticated
+from reelgate_common.kie.client import KieClient
 from reelgate_common.outbox import Relay
 from reelgate_common.verification import Verifier
 
 _MAX_IDEMPOTENCY_KEY = 255
+_IMAGES_AT_ONCE = 8  # in a process: each is held in memory while it comes and goes
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Parts:
     verifier: Verifier
     callback_service: CallbackService | None
     vendor_watch: VendorWatch
+    kie: KieClient
+    image_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IMAGES_AT_ONCE))
 
 
 class State(TypedDict):

@@ -18,6 +18,7 @@ _RETRY_SECONDS = 2
 
 # The one table from what went wrong to what the caller is told: status, stable code, title.
 _TABLE: dict[type[errors.ReelgateError], tuple[int, str, str]] = {
+    errors.TooLarge: (413, "too_large", "The body is too large"),  # before its base
     errors.InvalidInput: (400, "invalid_input", "The request is not valid"),
     errors.NotAuthenticated: (401, "unauthorized", "A valid credential is needed"),
     errors.InsufficientCredits: (402, "insufficient_credits", "The balance does not cover the price"),
@@ -28,7 +29,7 @@ _TABLE: dict[type[errors.ReelgateError], tuple[int, str, str]] = {
     errors.IdempotencyMismatch: (422, "idempotency_mismatch", "The Idempotency-Key was used for another request"),
     errors.Unavailable: (503, "unavailable", "A part of the gateway is away: try again"),
 }
-_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "too_large"}
 
 
 class Problem(BaseModel):
@@ -46,7 +47,7 @@ class Problem(BaseModel):
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of a route, for the OpenAPI document."""
     titles = {status: title for status, _, title in _TABLE.values()}
-    titles |= {409: "Not in the state the job is in", 413: "The body is too large"}
+    titles |= {408: "The body did not arrive in time", 409: "Not in the state the job is in"}
     content = {"content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
     unchanged = {304: {"description": "Unchanged since the ETag given."}}
     return {status: unchanged.get(status) or {"description": titles[status]} | content for status in statuses}

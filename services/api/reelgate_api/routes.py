@@ -48,7 +48,8 @@ async def create_video(
     body: GenerateBody, key: IdempotencyKey, caller: CallerDep, parts: PartsDep, response: Response
 ) -> Accepted:
     """Accept a job: 202 means stored, charged and queued, not yet sent."""
-    request = body.to_request(reference_limit=parts.settings.kie_reference_image_limit)
+    settings = parts.settings
+    request = body.to_request(reference_limit=settings.kie_reference_image_limit, file_host=settings.file_endpoint)
     return await _accept(request, key, caller, parts, response)
 
 

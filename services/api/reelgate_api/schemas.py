@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from reelgate_common.domain import request
+from reelgate_common.domain.errors import InvalidInput
 from reelgate_common.domain.job import Job, Operation
 from reelgate_common.domain.request import VideoRequest
 
@@ -50,9 +51,26 @@ def _public_url(url: str) -> str:
         raise wrong(f"image_urls must be http(s) URLs of at most {_MAX_URL} characters")
     if parts.username is not None or parts.password is not None:
         raise wrong("image_urls must not carry a user name or password")
-    if _is_private(host):
-        raise wrong("image_urls must be public: Kie.ai cannot fetch from a private or local address")
     return url
+
+
+def _check_reachable(urls: Sequence[str], file_host: str | None) -> None:
+    """Refuse private addresses, but for Kie.ai's file host as the operator named it: a stand-in's is private.
+
+    That opens no door to our own network: only Kie.ai, or its stand-in, ever fetches these URLs.
+    """
+    for number, url in enumerate(urls):
+        is_file_host = file_host is not None and _origin(url) == _origin(file_host)
+        if not is_file_host and _is_private(urlsplit(url).hostname or ""):
+            raise InvalidInput(
+                f"image_urls[{number}]",
+                "image_urls must be public: Kie.ai cannot fetch from a private or local address",
+            )
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
 def _is_private(host: str) -> bool:
@@ -141,9 +159,10 @@ class GenerateBody(BaseModel):
     seeds: Seeds | None = Field(default=None, description="The same seeds make similar videos.", examples=[12345])
     enable_translation: bool = Field(default=True, description="Whether Kie.ai may translate the prompt to English.")
 
-    def to_request(self, *, reference_limit: int) -> VideoRequest:
+    def to_request(self, *, reference_limit: int, file_host: str | None = None) -> VideoRequest:
         """Fill in defaults and check the combination; InvalidInput naming field and fix."""
         images = self.image_urls or []
+        _check_reachable(images, file_host)
         generation_type = self.generation_type or request.default_type(self.model, len(images))
         request.check_limits(
             generation_type,

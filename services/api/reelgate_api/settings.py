@@ -33,6 +33,7 @@ class Settings(ServiceSettings, PublicUrlSettings):
     credits_per_upgrade: dict[str, Annotated[int, Field(gt=0)]] | None = None
     kie_reference_image_limit: int = Field(default=8, ge=1, le=8)
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
+    max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
 
     @field_validator("credits_per_video", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 ReelgateError
 ├── InvalidInput            the caller's fault: names the field and the fix
+│   └── TooLarge            more bytes than we take
 ├── NotFound                no such thing, or not the caller's
 ├── NotAuthenticated        no key, or none that is known
 ├── NotAllowed              a key that may not do this
@@ -23,6 +24,10 @@ class InvalidInput(ReelgateError):
     def __init__(self, field: str | None, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class TooLarge(InvalidInput):
+    """More bytes than the operator allows; the message says how many."""
 
 
 class NotFound(ReelgateError):
