@@ -382,6 +382,16 @@ async def test_a_body_announced_too_large_is_413_unread(api):
     assert sender.taken == 0
 
 
+async def test_a_form_of_many_parts_is_given_up_after_a_few(api):
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n\r\n'
+    sender = Sender(part * 100)
+
+    answer = await api.post(IMAGES, content=sender, headers=BOUNDARY)
+
+    assert_problem(answer, 400, "invalid_input")
+    assert sender.taken < len(sender.pieces) / 2
+
+
 async def test_an_image_in_pieces_without_a_length_is_taken(api):
     answer = await api.post(IMAGES, content=Sender(PART + b"\r\n--b--\r\n", piece=7), headers=BOUNDARY)
 

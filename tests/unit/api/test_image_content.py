@@ -181,8 +181,9 @@ def test_a_png_whose_header_is_damaged_is_refused():
     assert "damaged" in refusal(PNG[:19] + b"\x07" + PNG[20:])
 
 
-def test_a_png_without_a_picture_is_refused():
-    assert "damaged" in refusal(PNG[:33] + PNG[-12:])
+@pytest.mark.parametrize("behind", [b"", b"\x00\x00\x00\x00IDAT"])
+def test_a_png_that_ends_before_its_picture_is_refused(behind):
+    assert "damaged" in refusal(PNG[:33] + PNG[-12:] + behind)
 
 
 def test_a_webp_of_a_header_alone_is_refused():

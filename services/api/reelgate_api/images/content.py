@@ -62,7 +62,7 @@ def inspect(file: bytes) -> Image:
 def _png(file: bytes) -> Size | None:
     is_header = file[8:16] == b"\x00\x00\x00\x0dIHDR" and zlib.crc32(file[12:29]) == int.from_bytes(file[29:33])
     picture = file.find(b"IDAT", 33)
-    if not is_header or picture < 0 or file.rfind(_PNG_END) < picture:
+    if not is_header or picture < 0 or file.find(_PNG_END, picture) < 0:
         return None
     return int.from_bytes(file[16:20]), int.from_bytes(file[20:24])
 
