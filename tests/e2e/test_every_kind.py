@@ -1,11 +1,13 @@
 """A job of every kind Kie.ai's Veo family knows, through the whole stack."""
 
+import io
 import json
 import uuid
 
 import httpx
 import pytest
 from gateway import IMAGE
+from PIL import Image
 
 KEY = "the key of the account at the simulator"
 
@@ -74,6 +76,17 @@ async def test_every_way_to_make_a_video_reaches_the_vendor_as_asked_for(stack, 
         info = (await kie.get("/api/v1/veo/record-info", params={"taskId": task_id})).json()
     understood = json.loads(info["data"]["paramJson"])
     assert understood | echoed == understood
+
+
+async def test_an_image_from_the_callers_disk_becomes_a_video(stack, client):
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 36), "teal").save(picture, "PNG")
+
+    uploaded = await client.post("/api/video/images", files={"file": ("cat.png", picture.getvalue(), "image/png")})
+    assert uploaded.status_code == 201, uploaded.text
+    job = await generate(stack, client, image_urls=[uploaded.json()["url"]])
+
+    assert (job["status"], job["image_urls"]) == ("completed", [uploaded.json()["url"]])
 
 
 async def test_a_video_is_extended_twice_then_had_in_1080p_and_4k(stack, client):
