@@ -147,3 +147,38 @@ async def test_sends_are_paused_and_go_on_by_command(reelgate, database_url, sto
     assert meanwhile == {"paused": True, "pause_reason": "a new account"}
     assert (resumed[:2], again[:2]) == ((0, "sends go on\n"), (0, "nothing was paused\n"))
     assert (await state())["paused"] is False
+
+
+async def test_credits_are_granted_once_for_each_reference(reelgate, database_url, stored):
+    words = ("grant", "wallet", "100", "--reference", "invoice 1", "--description", "Top-up")
+
+    first = await reelgate(*words, DATABASE_URL=database_url)
+    again = await reelgate(*words, "--json", DATABASE_URL=database_url)
+    other = await reelgate("grant", "wallet", "7", "--reference", "invoice 1", DATABASE_URL=database_url)
+
+    assert first[:2] == (0, "granted: 100 to wallet, reference invoice 1\n")
+    assert json.loads(again[1]).items() >= {"amount": 100, "description": "Top-up", "replayed": True}.items()
+    assert (other[0], other[1], other[2]) == (
+        1,
+        "",
+        "This reference stands for another movement of credits: take a new one\n",
+    )
+    assert await stored.balance() == 100
+
+
+async def test_grants_without_a_reference_are_each_their_own(reelgate, database_url, stored):
+    for _ in range(2):
+        await reelgate("grant", "wallet", "5", DATABASE_URL=database_url)
+
+    assert await stored.balance() == 10
+
+
+@pytest.mark.parametrize(
+    "words", [("a b", "5"), ("", "5"), ("wallet", "0"), ("wallet", "x"), ("wallet", "5", "--reference", "")]
+)
+async def test_a_bad_grant_is_a_clear_line_and_grants_nothing(reelgate, database_url, stored, words):
+    code, _, err = await reelgate("grant", *words, DATABASE_URL=database_url)
+
+    assert code == 2
+    assert "Traceback" not in err
+    assert await stored.count("credits") == 0

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 import asyncpg
 import typer
 
+from reelgate_cli import credits as credit_commands
 from reelgate_cli import dead_letters
 from reelgate_common import audit, auth, breaker, bus, logs, migrations
 from reelgate_common.db import Connection, Database
@@ -25,6 +26,7 @@ ledger_app = typer.Typer(no_args_is_help=True, help="The books.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.command()(credit_commands.grant)
 
 
 @app.callback()

@@ -199,29 +199,6 @@ def parse_uuid(text: str, field: str) -> UUID:
         raise InvalidInput(field, f"{field} must be a UUID") from None
 
 
-async def balance(wallet: str, *, caller: Caller, db: Database) -> int:
-    """Credits of a wallet of the caller; NotFound also for other people's."""
-    _sees(caller, wallet)
-    async with db.connection() as connection:
-        credits_left = await repository.find_balance(connection, wallet)
-    if credits_left is None:
-        raise NotFound("Wallet not found")
-    return credits_left
-
-
-def _sees(caller: Caller, wallet: str) -> None:
-    unknowable = "\x00" in wallet  # PostgreSQL has no such text
-    if unknowable or (caller.wallets is not None and wallet not in caller.wallets):
-        raise NotFound("Wallet not found")
-
-
-async def ledger(wallet: str, *, limit: int, caller: Caller, db: Database) -> list[dict[str, object]]:
-    """The newest movements of a wallet of the caller."""
-    await balance(wallet, caller=caller, db=db)
-    async with db.connection() as connection:
-        return await repository.ledger(connection, wallet, limit=limit)
-
-
 async def timeline(job_id: UUID, *, caller: Caller, db: Database) -> list[dict[str, object]]:
     """Everything that happened to a job of the caller."""
     await get(job_id, caller=caller, db=db)

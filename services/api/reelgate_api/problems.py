@@ -26,6 +26,7 @@ _TABLE: dict[type[errors.ReelgateError], tuple[int, str, str]] = {
     errors.NotFound: (404, "not_found", "There is no such thing here"),
     errors.AlreadySent: (409, "already_sent", "The job was sent already"),
     errors.SourceUnusable: (409, "source_unusable", "The video cannot be taken further"),
+    errors.BalanceTooLow: (409, "balance_too_low", "The balance does not cover the adjustment"),
     errors.IdempotencyMismatch: (422, "idempotency_mismatch", "The Idempotency-Key was used for another request"),
     errors.Unavailable: (503, "unavailable", "A part of the gateway is away: try again"),
 }
@@ -77,6 +78,8 @@ async def _expected(_: Request, error: Exception) -> JSONResponse:
         extra = {"field": error.field}
     if isinstance(error, errors.InsufficientCredits):
         extra = {"balance": error.balance, "cost": error.cost}
+    if isinstance(error, errors.BalanceTooLow):
+        extra = {"balance": error.balance}
     if isinstance(error, errors.NotAuthenticated):
         headers = {"WWW-Authenticate": "Bearer"}
     if isinstance(error, errors.Unavailable):

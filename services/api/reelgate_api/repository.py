@@ -214,25 +214,3 @@ async def timeline(db: Connection, job_id: UUID) -> list[dict[str, Any]]:
         "SELECT seq, at, event, status, service, attempt, reason FROM job_events WHERE job_id = $1 ORDER BY seq", job_id
     )
     return [dict(row) for row in rows]
-
-
-async def find_balance(db: Connection, wallet: str) -> int | None:
-    """Credits of a wallet; None for one never seen."""
-    balance: int | None = await db.fetchval("SELECT credits FROM credits WHERE wallet_address = $1", wallet)
-    return balance
-
-
-async def ledger(db: Connection, wallet: str, *, limit: int) -> list[dict[str, Any]]:
-    """The newest movements of a wallet."""
-    rows = await db.fetch(
-        """
-        SELECT id, transaction_type, amount, job_id, description, created_at
-          FROM credit_transactions
-         WHERE wallet_address = $1
-         ORDER BY id DESC
-         LIMIT $2
-        """,
-        wallet,
-        limit,
-    )
-    return [dict(row) for row in rows]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from reelgate_api import further, handlers
@@ -14,12 +14,10 @@ from reelgate_api.schemas import (
     GenerateBody,
     JobEnvelope,
     JobView,
-    Ledger,
     ManualCallbackBody,
     Status,
     Timeline,
     UpgradeBody,
-    Wallet,
 )
 from reelgate_common import republish
 from reelgate_common.auth import Caller
@@ -172,32 +170,6 @@ async def get_video_timeline(id: JobId, caller: CallerDep, parts: PartsDep) -> T
     """Everything that happened to a job: what, when, which attempt, who decided and why."""
     events = await handlers.timeline(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
     return Timeline.model_validate({"events": events})
-
-
-@router.get(
-    "/api/wallets/{wallet_address}",
-    operation_id="get_wallet",
-    tags=["wallets"],
-    responses=responses(401, 403, 404, 503),
-)
-async def get_wallet(wallet_address: str, caller: CallerDep, parts: PartsDep) -> Wallet:
-    """The balance of a wallet."""
-    credits_left = await handlers.balance(wallet_address, caller=caller, db=parts.db)
-    return Wallet(wallet_address=wallet_address, credits=credits_left)
-
-
-@router.get(
-    "/api/wallets/{wallet_address}/ledger",
-    operation_id="get_wallet_ledger",
-    tags=["wallets"],
-    responses=responses(400, 401, 403, 404, 503),
-)
-async def get_wallet_ledger(
-    wallet_address: str, caller: CallerDep, parts: PartsDep, limit: Annotated[int, Query(ge=1, le=200)] = 50
-) -> Ledger:
-    """The newest movements of a wallet's credits."""
-    entries = await handlers.ledger(wallet_address, limit=limit, caller=caller, db=parts.db)
-    return Ledger.model_validate({"entries": entries})
 
 
 @router.post(

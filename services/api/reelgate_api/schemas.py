@@ -317,30 +317,6 @@ class Timeline(BaseModel):
     events: list[TimelineEntry]
 
 
-class Wallet(BaseModel):
-    """A balance in credits."""
-
-    wallet_address: str
-    credits: int
-
-
-class LedgerEntry(BaseModel):
-    """One movement of credits."""
-
-    id: UUID
-    transaction_type: str
-    amount: int = Field(description="What the balance gained; negative for a charge.")
-    job_id: UUID | None
-    description: str | None
-    created_at: datetime
-
-
-class Ledger(BaseModel):
-    """The newest movements of a wallet first."""
-
-    entries: list[LedgerEntry]
-
-
 def explain(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str | None]]:
     """Turn pydantic's errors into sentences that name the field and the fix."""
     return [{"field": _field(error), "message": _sentence(error)} for error in errors]

@@ -10,6 +10,7 @@ ReelgateError
 ├── IdempotencyMismatch     the same Idempotency-Key with another body
 ├── AlreadySent             too late to cancel
 ├── SourceUnusable          the video cannot be extended or upgraded
+├── BalanceTooLow           an adjustment would take more than there is
 └── Unavailable             a part we depend on is away; nothing was changed
 """
 
@@ -61,6 +62,14 @@ class AlreadySent(ReelgateError):
 
 class SourceUnusable(ReelgateError):
     """The video exists, but cannot be extended or upgraded; the message says why."""
+
+
+class BalanceTooLow(ReelgateError):
+    """The adjustment would make the balance negative; nothing was changed."""
+
+    def __init__(self, *, balance: int, amount: int) -> None:
+        super().__init__(f"The balance is {balance}: an adjustment of {amount} would make it negative")
+        self.balance = balance
 
 
 class Unavailable(ReelgateError):

@@ -1,0 +1,1 @@
+"""Balances, their ledgers, and what moves them besides jobs; the prices."""

@@ -1,0 +1,23 @@
+"""Where the next page of a list begins, in a form callers take as it is and hand back."""
+
+import base64
+import binascii
+from uuid import UUID
+
+from reelgate_common.domain.errors import InvalidInput
+
+
+def encode(last: UUID) -> str:
+    """The cursor that stands behind the row with this id."""
+    return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
+
+
+def decode(cursor: str) -> UUID:
+    """The id a cursor stands behind; InvalidInput for what `encode` never made."""
+    try:
+        last = UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
+    except (binascii.Error, ValueError):
+        last = None
+    if last is None or encode(last) != cursor:
+        raise InvalidInput("cursor", "cursor must be the next_cursor of an earlier answer")
+    return last
