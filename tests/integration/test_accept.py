@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from reelgate_api import handlers, repository
+from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings
 from reelgate_common.auth import ANYONE, Caller
 from reelgate_common.domain.errors import (
@@ -29,8 +30,10 @@ def accept(db, relay, make_request):
     async def run(*, key=None, caller=ANYONE, database=db, settings=None, **overrides):
         needed = {"database_url": "x", "amqp_url": "x", "kie_ai_api_key": "x", "public_base_url": "http://localhost"}
         request = make_request(**overrides)
+        known = Settings(**needed | (settings or {}))
+        limiter = Limiter(db, known)
         return await handlers.accept(
-            request, key=key, caller=caller, db=database, relay=relay, settings=Settings(**needed | (settings or {}))
+            request, key=key, caller=caller, db=database, relay=relay, settings=known, limiter=limiter
         )
 
     return run

@@ -647,6 +647,16 @@ async def test_old_webhooks_and_keys_are_deleted(make_job, make_reconciler, stor
     assert await stored.value("SELECT string_agg(key, ',') FROM idempotency_keys") == "open"
 
 
+async def test_a_rate_limit_nobody_met_for_a_minute_is_forgotten(make_reconciler, stored):
+    await stored.run(
+        "INSERT INTO rate_limits VALUES ('wallet:a', now() - interval '1 s'), ('wallet:b', now() + interval '1 min')"
+    )
+
+    assert await make_reconciler().clean() == 1
+
+    assert [row["subject"] for row in await stored.rows("SELECT * FROM rate_limits")] == ["wallet:b"]
+
+
 async def test_what_is_unknown_of_a_send_outlives_a_repeat(make_job, cast, stored):
     """A sure outcome is never overwritten by a vague one."""
     job = await make_job(JobStatus.PROCESSING)

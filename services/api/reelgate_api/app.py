@@ -10,6 +10,7 @@ from reelgate_api import problems
 from reelgate_api.dependencies import Parts, State
 from reelgate_api.images import form as image_form
 from reelgate_api.images import routes as image_routes
+from reelgate_api.limits.handlers import Limiter
 from reelgate_api.provider import CallbackService
 from reelgate_api.routes import router
 from reelgate_api.settings import Settings
@@ -34,7 +35,10 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             callback = await stack.enter_async_context(CallbackService.open(settings.callback_service_url))
         watch = VendorWatch(core.db)
         await stack.enter_async_context(background(watch.run()))
-        yield Parts(settings, core.db, core.bus, core.relay, verifier, callback, watch, core.kie)
+        limiter = Limiter(core.db, settings)
+        if settings.max_queued:
+            await stack.enter_async_context(background(limiter.queue.run()))
+        yield Parts(settings, core.db, core.bus, core.relay, verifier, callback, watch, limiter, core.kie)
 
 
 def _checks(request: Request) -> dict[str, health.Check]:
@@ -75,7 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_origins=settings.cors_allow_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],
-            expose_headers=["ETag", "Retry-After", "Location", "Idempotent-Replayed"],
+            expose_headers=["ETag", "Retry-After", "Location", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy"],
         )
     return app
 

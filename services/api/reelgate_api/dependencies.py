@@ -7,6 +7,7 @@ from typing import Annotated, TypedDict
 
 from fastapi import Depends, Header, Request
 
+from reelgate_api.limits.handlers import Limiter
 from reelgate_api.provider import CallbackService
 from reelgate_api.settings import Settings
 from reelgate_api.vendor_watch import VendorWatch
@@ -34,6 +35,7 @@ class Parts:
     verifier: Verifier
     callback_service: CallbackService | None
     vendor_watch: VendorWatch
+    limiter: Limiter
     kie: KieClient
     image_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IMAGES_AT_ONCE))
 

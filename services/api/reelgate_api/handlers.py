@@ -3,14 +3,16 @@
 import asyncio
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
 
 from reelgate_api import further, repository
-from reelgate_api.repository import NewJob
+from reelgate_api.limits.handlers import QUEUE_RETRY_SECONDS, Limiter
+from reelgate_api.repository import AcceptResult, NewJob
 from reelgate_api.settings import Settings
 from reelgate_common import jobs, settlement
 from reelgate_common.auth import Caller
@@ -23,9 +25,13 @@ from reelgate_common.domain.errors import (
     InvalidInput,
     NotAllowed,
     NotFound,
+    ReelgateError,
+    TooManyQueued,
+    TryLater,
     Unavailable,
 )
 from reelgate_common.domain.job import Job, JobStatus
+from reelgate_common.domain.quota import Quota
 from reelgate_common.domain.request import VideoRequest
 from reelgate_common.ids import new_id
 from reelgate_common.kie.answers import NotYet, TaskInfo
@@ -44,20 +50,34 @@ class Accepted:
 
     job_id: UUID
     replayed: bool = False
+    quotas: tuple[Quota, ...] = ()  # what is left of the limits on requests
 
 
 async def accept(
-    request: VideoRequest, *, key: str | None, caller: Caller, db: Database, relay: Relay, settings: Settings
+    request: VideoRequest,
+    *,
+    key: str | None,
+    caller: Caller,
+    db: Database,
+    relay: Relay,
+    settings: Settings,
+    limiter: Limiter,
 ) -> Accepted:
     """Accept a job: charge, store and queue it in one transaction.
 
-    InsufficientCredits, IdempotencyMismatch and InvalidInput leave nothing behind. Unavailable leaves the
-    caller in doubt; the same Idempotency-Key tells.
+    InsufficientCredits, IdempotencyMismatch, InvalidInput and TryLater leave nothing behind. Unavailable leaves
+    the caller in doubt; the same Idempotency-Key tells, whatever the limits.
     """
     _may_use(caller, request.wallet_address)
     cost = pricing.price(settings.prices, request.operation, model=request.model, resolution=request.resolution)
     owner = caller.key_id or f"wallet:{request.wallet_address}"
     new = NewJob(id=new_id(), request=request, cost=cost, owner=owner, key=key, request_hash=_hash(request))
+    try:
+        quotas = await limiter.admit(caller, request.wallet_address)
+    except TryLater:
+        if earlier := await _find_earlier(new, db):
+            return earlier
+        raise
     store = _accept_from_source if request.source_job_id else _accept
     for tries_left in reversed(range(_TRIES)):
         try:
@@ -71,23 +91,34 @@ async def accept(
     if not accepted.replayed:
         relay.wake()
         log.info("job_accepted", job_id=str(new.id), cost=new.cost)
-    return accepted
+    return replace(accepted, quotas=quotas)
+
+
+async def _find_earlier(new: NewJob, db: Database) -> Accepted | None:
+    if new.key is None:
+        return None
+    async with db.connection() as connection:
+        earlier = await repository.find_idempotency_key(connection, new.owner, new.key)
+    return _replay(new, *earlier) if earlier else None
 
 
 async def _accept(new: NewJob, *, db: Database, settings: Settings) -> Accepted:
     expires_in = timedelta(seconds=settings.pending_deadline)
     async with db.connection() as connection:
-        [result] = await repository.accept(connection, [new], expires_in=expires_in)
+        accept_one = partial(
+            repository.accept, connection, [new], expires_in=expires_in, max_queued=settings.max_queued_per_wallet
+        )
+        [result] = await accept_one()
         if result.balance is None and settings.signup_credits:
             await repository.open_wallet(connection, new.request.wallet_address, signup_credits=settings.signup_credits)
-            [result] = await repository.accept(connection, [new], expires_in=expires_in)
+            [result] = await accept_one()
         if result.made:
             return Accepted(new.id)
         if new.key is not None and (earlier := await repository.find_idempotency_key(connection, new.owner, new.key)):
             return _replay(new, *earlier)
         if await repository.job_exists(connection, new.id):
             return Accepted(new.id)
-    raise InsufficientCredits(balance=result.balance or 0, cost=new.cost)
+    raise _why_not(new, result, settings)
 
 
 async def _accept_from_source(new: NewJob, *, db: Database, settings: Settings) -> Accepted:
@@ -101,10 +132,16 @@ async def _accept_from_source(new: NewJob, *, db: Database, settings: Settings) 
         memory = timedelta(days=settings.late_check_days)
         state = await repository.find_source_state(tx, source_id, request.operation, besides=new.id, memory=memory)
         further.check_source(state, request.operation)
-        [result] = await repository.accept(tx, [new], expires_in=expires_in)
+        [result] = await repository.accept(tx, [new], expires_in=expires_in, max_queued=settings.max_queued_per_wallet)
         if result.made or await repository.job_exists(tx, new.id):
             return Accepted(new.id)
-    raise InsufficientCredits(balance=result.balance or 0, cost=new.cost)
+    raise _why_not(new, result, settings)
+
+
+def _why_not(new: NewJob, result: AcceptResult, settings: Settings) -> ReelgateError:
+    if result.covered and not result.has_room:
+        return TooManyQueued(max_queued=settings.max_queued_per_wallet, retry_seconds=QUEUE_RETRY_SECONDS)
+    return InsufficientCredits(balance=result.balance or 0, cost=new.cost)
 
 
 def _replay(new: NewJob, job_id: UUID, request_hash: bytes) -> Accepted:

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from reelgate_api.limits.headers import headers as rate_limit_headers
 from reelgate_api.schemas import explain
 from reelgate_common.domain import errors
 
@@ -28,6 +29,9 @@ _TABLE: dict[type[errors.ReelgateError], tuple[int, str, str]] = {
     errors.SourceUnusable: (409, "source_unusable", "The video cannot be taken further"),
     errors.BalanceTooLow: (409, "balance_too_low", "The balance does not cover the adjustment"),
     errors.IdempotencyMismatch: (422, "idempotency_mismatch", "The Idempotency-Key was used for another request"),
+    errors.RateLimited: (429, "rate_limited", "Too many requests"),
+    errors.TooManyQueued: (429, "too_many_queued", "Too many jobs of this wallet are waiting"),
+    errors.QueueFull: (503, "queue_full", "Too many jobs are waiting"),
     errors.Unavailable: (503, "unavailable", "A part of the gateway is away: try again"),
 }
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "too_large"}
@@ -48,7 +52,12 @@ class Problem(BaseModel):
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of a route, for the OpenAPI document."""
     titles = {status: title for status, _, title in _TABLE.values()}
-    titles |= {408: "The body did not arrive in time", 409: "Not in the state the job is in"}
+    titles |= {
+        408: "The body did not arrive in time",
+        409: "Not in the state the job is in",
+        413: "The body is too large",
+        429: "A limit was reached",
+    }
     content = {"content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
     unchanged = {304: {"description": "Unchanged since the ETag given."}}
     return {status: unchanged.get(status) or {"description": titles[status]} | content for status in statuses}
@@ -80,6 +89,11 @@ async def _expected(_: Request, error: Exception) -> JSONResponse:
         extra = {"balance": error.balance, "cost": error.cost}
     if isinstance(error, errors.BalanceTooLow):
         extra = {"balance": error.balance}
+    if isinstance(error, errors.TryLater):
+        headers = {"Retry-After": str(error.retry_seconds)}
+    if isinstance(error, errors.RateLimited):
+        headers |= rate_limit_headers(error.quotas)
+        extra = {"violated-policies": [quota.name for quota in error.violated]}
     if isinstance(error, errors.NotAuthenticated):
         headers = {"WWW-Authenticate": "Bearer"}
     if isinstance(error, errors.Unavailable):

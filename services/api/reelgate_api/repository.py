@@ -29,18 +29,25 @@ class NewJob:
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptResult:
-    """What became of one of them. `balance` is None for a wallet never seen, else from before the charge."""
+    """What became of one of them. `balance` is None for a wallet never seen, else from before the charge.
+
+    `has_room`: its wallet may have one more job waiting.
+    """
 
     made: bool
     covered: bool
+    has_room: bool
     balance: int | None
 
 
-async def accept(db: Connection, new: Sequence[NewJob], *, expires_in: timedelta) -> list[AcceptResult]:
+async def accept(
+    db: Connection, new: Sequence[NewJob], *, expires_in: timedelta, max_queued: int = 0
+) -> list[AcceptResult]:
     """Charge and store jobs in one statement: all of a job's rows or none of them.
 
     Wallets are locked in order before anything is written, so that batches do not deadlock. Of each wallet
-    the prefix that its balance covers is accepted, and of these the ones whose idempotency key is new.
+    the prefix that its balance covers is accepted, and of these the ones whose idempotency key is new. With
+    `max_queued`, no more than so many jobs of a wallet wait.
     """
     rows = await db.fetch(
         """
@@ -53,19 +60,23 @@ async def accept(db: Connection, new: Sequence[NewJob], *, expires_in: timedelta
              WHERE wallet_address = ANY($2::text[])
              ORDER BY wallet_address
                FOR NO KEY UPDATE
+        ), room AS MATERIALIZED (
+            SELECT wallet_address, $12::integer - queued_jobs(wallet_address, $12) AS room FROM wallet WHERE $12 > 0
         ), ranked AS MATERIALIZED (
             SELECT asked.*, wallet.credits AS balance,
                    sum(cost) OVER per_wallet <= wallet.credits AS covered,
+                   coalesce(row_number() OVER per_wallet <= room.room, true) AS has_room,
                    -- the round in which it is sent: one job of each wallet a round
                    greatest(wallet.last_turn + 1,
                             (SELECT min(turn) FROM video_jobs WHERE status = 'pending'))
                    + row_number() OVER per_wallet - 1 AS turn
               FROM asked JOIN wallet ON wallet.wallet_address = asked.wallet
+                         LEFT JOIN room USING (wallet_address)
             WINDOW per_wallet AS (PARTITION BY asked.wallet ORDER BY asked.n)
         ), keyed AS (
             INSERT INTO idempotency_keys (owner, key, request_hash, job_id)
             SELECT owner, key, request_hash, id FROM ranked
-             WHERE covered AND key IS NOT NULL
+             WHERE covered AND has_room AND key IS NOT NULL
              ORDER BY owner, key
             ON CONFLICT DO NOTHING
             RETURNING job_id
@@ -84,7 +95,8 @@ async def accept(db: Connection, new: Sequence[NewJob], *, expires_in: timedelta
                        resolution text, duration integer, watermark text, metadata jsonb, client_reference_id text,
                        seeds integer, enable_translation boolean, operation text, source_job_id uuid,
                        source_task_id text)
-             WHERE ranked.covered AND (ranked.key IS NULL OR ranked.id IN (SELECT job_id FROM keyed))
+             WHERE ranked.covered AND ranked.has_room
+               AND (ranked.key IS NULL OR ranked.id IN (SELECT job_id FROM keyed))
             ON CONFLICT (id) DO NOTHING
             RETURNING id, wallet_address, cost, turn, operation
         ), debited AS (
@@ -106,7 +118,8 @@ async def accept(db: Connection, new: Sequence[NewJob], *, expires_in: timedelta
             INSERT INTO outbox (event_id, routing_key, job_id, payload)
             SELECT (asked.event->>'event_id')::uuid, $11, made.id, asked.event FROM made JOIN asked USING (id)
         )
-        SELECT asked.id IN (SELECT id FROM made) AS made, coalesce(ranked.covered, false) AS covered, ranked.balance
+        SELECT asked.id IN (SELECT id FROM made) AS made, coalesce(ranked.covered, false) AS covered,
+               coalesce(ranked.has_room, true) AS has_room, ranked.balance
           FROM asked LEFT JOIN ranked USING (n)
          ORDER BY asked.n
         """,
@@ -121,6 +134,7 @@ async def accept(db: Connection, new: Sequence[NewJob], *, expires_in: timedelta
         [job.request_hash for job in new],
         expires_in,
         JobRequested.routing_key,
+        max_queued,
     )
     return [AcceptResult(**row) for row in rows]
 

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 
 from reelgate_api import further, handlers
 from reelgate_api.dependencies import CallerDep, IdempotencyKey, Parts, PartsDep, check_cron_secret
+from reelgate_api.limits.headers import headers as rate_limit_headers
 from reelgate_api.problems import responses
 from reelgate_api.schemas import (
     Accepted,
@@ -40,7 +41,7 @@ _ONE_CRON_PASS = 500
     response_model_exclude_none=True,
     operation_id="create_video",
     tags=["videos"],
-    responses=responses(400, 401, 402, 403, 413, 422, 503),
+    responses=responses(400, 401, 402, 403, 413, 422, 429, 503),
 )
 async def create_video(
     body: GenerateBody, key: IdempotencyKey, caller: CallerDep, parts: PartsDep, response: Response
@@ -53,8 +54,15 @@ async def create_video(
 
 async def _accept(request: VideoRequest, key: str | None, caller: Caller, parts: Parts, response: Response) -> Accepted:
     accepted = await handlers.accept(
-        request, key=key, caller=caller, db=parts.db, relay=parts.relay, settings=parts.settings
+        request,
+        key=key,
+        caller=caller,
+        db=parts.db,
+        relay=parts.relay,
+        settings=parts.settings,
+        limiter=parts.limiter,
     )
+    response.headers.update(rate_limit_headers(accepted.quotas))
     response.headers["Location"] = f"/api/video/jobs/{accepted.job_id}"
     response.headers["Retry-After"] = str(_POLL_SECONDS)
     if accepted.replayed:
@@ -68,7 +76,7 @@ async def _accept(request: VideoRequest, key: str | None, caller: Caller, parts:
     response_model_exclude_none=True,
     operation_id="extend_video",
     tags=["videos"],
-    responses=responses(400, 401, 402, 403, 404, 409, 413, 422, 503),
+    responses=responses(400, 401, 402, 403, 404, 409, 413, 422, 429, 503),
 )
 async def extend_video(
     *,
@@ -91,7 +99,7 @@ async def extend_video(
     response_model_exclude_none=True,
     operation_id="upgrade_video",
     tags=["videos"],
-    responses=responses(400, 401, 402, 403, 404, 409, 413, 422, 503),
+    responses=responses(400, 401, 402, 403, 404, 409, 413, 422, 429, 503),
 )
 async def upgrade_video(
     *,

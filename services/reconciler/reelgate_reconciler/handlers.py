@@ -158,4 +158,6 @@ class Reconciler:
             old_callbacks = timedelta(days=settings.callback_days)
             count = await repository.delete_callbacks(tx, older_than=old_callbacks, limit=_LIMIT * 10)
             old_keys = timedelta(hours=settings.idempotency_hours)
-            return count + await repository.delete_idempotency_keys(tx, older_than=old_keys, limit=_LIMIT * 10)
+            count += await repository.delete_idempotency_keys(tx, older_than=old_keys, limit=_LIMIT * 10)
+        async with self.db.connection() as connection:
+            return count + await repository.delete_rate_limits(connection, limit=_LIMIT * 100)

@@ -150,3 +150,16 @@ async def delete_idempotency_keys(tx: Connection, *, older_than: timedelta, limi
         limit,
     )
     return len(rows)
+
+
+async def delete_rate_limits(db: Connection, *, limit: int) -> int:
+    """Delete the rows of keys and wallets that did not ask for a minute; return how many. Waits for nobody's."""
+    rows = await db.fetch(
+        """
+        DELETE FROM rate_limits
+         WHERE subject IN (SELECT subject FROM rate_limits WHERE full_at < now() LIMIT $1 FOR UPDATE SKIP LOCKED)
+        RETURNING subject
+        """,
+        limit,
+    )
+    return len(rows)

@@ -11,8 +11,14 @@ ReelgateError
 ├── AlreadySent             too late to cancel
 ├── SourceUnusable          the video cannot be extended or upgraded
 ├── BalanceTooLow           an adjustment would take more than there is
+├── TryLater                nothing is wrong with the request but its time
+│   ├── RateLimited         too many requests of a key or a wallet
+│   ├── TooManyQueued       too many jobs of a wallet wait to be sent
+│   └── QueueFull           too many jobs of everybody wait to be sent
 └── Unavailable             a part we depend on is away; nothing was changed
 """
+
+from reelgate_common.domain.quota import Quota
 
 
 class ReelgateError(Exception):
@@ -70,6 +76,42 @@ class BalanceTooLow(ReelgateError):
     def __init__(self, *, balance: int, amount: int) -> None:
         super().__init__(f"The balance is {balance}: an adjustment of {amount} would make it negative")
         self.balance = balance
+
+
+class TryLater(ReelgateError):
+    """Nothing was stored or charged; the same request may pass after `retry_seconds`."""
+
+    def __init__(self, message: str, *, retry_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class RateLimited(TryLater):
+    """A key or a wallet asked too often. The request itself was not counted."""
+
+    def __init__(self, quotas: tuple[Quota, ...]) -> None:
+        self.quotas = quotas
+        self.violated = [quota for quota in quotas if not quota.remaining]
+        limits = " and ".join(f"{quota.per_minute} a minute for this {quota.name}" for quota in self.violated)
+        wait = max((quota.next_seconds for quota in self.violated), default=1)
+        super().__init__(f"Too many requests: the limit is {limits}", retry_seconds=wait)
+
+
+class TooManyQueued(TryLater):
+    """As many jobs of the wallet as may wait are waiting."""
+
+    def __init__(self, *, max_queued: int, retry_seconds: int) -> None:
+        super().__init__(
+            f"This wallet has {max_queued} jobs waiting to be sent, which is as many as may wait",
+            retry_seconds=retry_seconds,
+        )
+
+
+class QueueFull(TryLater):
+    """As many jobs as the gateway lets wait are waiting."""
+
+    def __init__(self, *, retry_seconds: int) -> None:
+        super().__init__("Too many jobs are waiting to be sent: no more are taken now", retry_seconds=retry_seconds)
 
 
 class Unavailable(ReelgateError):

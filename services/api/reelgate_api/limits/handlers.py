@@ -1,0 +1,59 @@
+"""Whether one more job may be asked for now."""
+
+import math
+
+from reelgate_api.limits import repository
+from reelgate_api.limits.queue_watch import QueueWatch
+from reelgate_api.limits.repository import Taken
+from reelgate_api.settings import Settings
+from reelgate_common.auth import Caller
+from reelgate_common.db import Database
+from reelgate_common.domain.errors import QueueFull, RateLimited
+from reelgate_common.domain.quota import Quota
+
+# When a queue gets shorter nobody can say: a guess that keeps callers from asking in a loop.
+QUEUE_RETRY_SECONDS = 10
+
+
+class Limiter:
+    """The limits on requests. What was asked before is in the database, the same for all replicas."""
+
+    def __init__(self, db: Database, settings: Settings) -> None:
+        self._db = db
+        self._per_key = settings.rate_limit_per_key
+        self._per_wallet = settings.rate_limit_per_wallet
+        self.queue = QueueWatch(db, max_queued=settings.max_queued)
+
+    async def admit(self, caller: Caller, wallet: str) -> tuple[Quota, ...]:
+        """Count one request of the caller for the wallet; what is left of each limit there is.
+
+        QueueFull and RateLimited: not admitted, and not counted either. Without limits nothing is asked.
+        """
+        if self.queue.is_full:
+            raise QueueFull(retry_seconds=QUEUE_RETRY_SECONDS)
+        limits = self._limits(caller, wallet)
+        if not limits:
+            return ()
+        async with self._db.connection() as connection:
+            taken = await repository.take(connection, limits)
+        quotas = tuple(_quota(subject, limits[subject], one) for subject, one in zip(limits, taken, strict=True))
+        if not all(one.counted for one in taken):
+            raise RateLimited(quotas)
+        return quotas
+
+    def _limits(self, caller: Caller, wallet: str) -> dict[str, int]:
+        limits = {}
+        if self._per_key and caller.key_id is not None:
+            limits[f"key:{caller.key_id}"] = self._per_key
+        if self._per_wallet:
+            limits[f"wallet:{wallet}"] = self._per_wallet
+        return limits
+
+
+def _quota(subject: str, per_minute: int, taken: Taken) -> Quota:
+    return Quota(
+        name=subject.partition(":")[0],
+        per_minute=per_minute,
+        remaining=taken.remaining(per_minute),
+        next_seconds=max(1, math.ceil(taken.next_in(per_minute).total_seconds())),
+    )
