@@ -11,8 +11,6 @@ from reelgate_api.problems import responses
 from reelgate_api.schemas import (
     Accepted,
     GenerateBody,
-    JobEnvelope,
-    JobView,
     Ledger,
     ManualCallbackBody,
     Status,
@@ -21,6 +19,7 @@ from reelgate_api.schemas import (
 )
 from reelgate_common import republish
 from reelgate_common.domain.job import Job, JobStatus
+from reelgate_common.views import JobEnvelope, JobView
 
 router = APIRouter()
 

@@ -1,20 +1,17 @@
 """HTTP bodies, and the wording of what is wrong with them."""
 
-import ipaddress
 import json
-import socket
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from reelgate_common.addresses import is_private_host
 from reelgate_common.domain import request
-from reelgate_common.domain.job import Job
 from reelgate_common.domain.request import VideoRequest
 
 MAX_PROMPT = 5000  # characters; the vendor publishes no limit, this is far above any prompt met
@@ -50,25 +47,9 @@ def _public_url(url: str) -> str:
         raise wrong(f"image_urls must be http(s) URLs of at most {_MAX_URL} characters")
     if parts.username is not None or parts.password is not None:
         raise wrong("image_urls must not carry a user name or password")
-    if _is_private(host):
+    if is_private_host(host):
         raise wrong("image_urls must be public: Kie.ai cannot fetch from a private or local address")
     return url
-
-
-def _is_private(host: str) -> bool:
-    # As clients read it: digits and letters of other shapes, and the ideographic full stop.
-    name = unicodedata.normalize("NFKC", host).replace("\u3002", ".").rstrip(".").lower()
-    if name == "localhost" or name.endswith((".localhost", ".local", ".internal")) or not name:
-        return True
-    try:
-        address = ipaddress.ip_address(name.split("%")[0])
-    except ValueError:
-        try:
-            address = ipaddress.ip_address(socket.inet_aton(name))  # 127.1, 0x7f000001, 2130706433 and the like
-        except (OSError, UnicodeError, ValueError):
-            return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return not (mapped or address).is_global
 
 
 def _images(value: Any) -> Any:
@@ -186,50 +167,6 @@ class Accepted(BaseModel):
     degraded: str | None = Field(
         default=None, description="Only there while Kie.ai takes no jobs: the job waits, and is sent when it does."
     )
-
-
-class JobView(BaseModel):
-    """A job as its owner sees it."""
-
-    id: UUID
-    status: Literal["pending", "processing", "completed", "failed"]
-    state: str = Field(description="The finer state behind status.")
-    version: int
-    wallet_address: str
-    prompt: str
-    image_urls: list[str]
-    aspect_ratio: str
-    model: str
-    generation_type: str
-    resolution: str
-    duration: int
-    watermark: str | None
-    metadata: dict[str, Any] | None
-    client_reference_id: str | None
-    video_url: str | None
-    error_message: str | None
-    failure_code: str | None
-    cost: int = Field(description="Credits charged.")
-    refunded: bool = Field(description="Whether the charge was given back.")
-    created_at: datetime
-    started_at: datetime | None
-    completed_at: datetime | None
-
-    @classmethod
-    def of(cls, job: Job) -> Self:
-        """What of a job is shown: no task id, no attempt."""
-        return cls(
-            status=job.status.shown,
-            state=job.status.value,
-            refunded=job.refunded_at is not None,
-            **{name: getattr(job, name) for name in cls.model_fields.keys() - {"status", "state", "refunded"}},
-        )
-
-
-class JobEnvelope(BaseModel):
-    """The guide's shape."""
-
-    job: JobView
 
 
 class Status(BaseModel):
