@@ -17,3 +17,11 @@ sends_paused = Gauge("reelgate_sends_paused", "1 while an operator has stopped a
 loop_failures = Counter("reelgate_loop_failures_total", "Passes of a periodic task that crashed.", ["task"])
 result_hosts_refused = Counter("reelgate_result_hosts_refused_total", "Results on a host RESULT_URL_HOSTS leaves out.")
 ledger_drift = Gauge("reelgate_ledger_drift", "Findings of the running audit's last pass, by rule.", ["rule"])
+webhook_attempts = Counter(
+    "reelgate_webhook_attempts_total", "Outgoing webhooks sent, by what came of it.", ["outcome"]
+)
+webhooks_given_up = Counter("reelgate_webhooks_given_up_total", "Outgoing webhooks whose last try failed.")
+webhook_endpoints_disabled = Counter(
+    "reelgate_webhook_endpoints_disabled_total", "Endpoints that were given up, by reason.", ["reason"]
+)
+webhook_queue_age = Gauge("reelgate_webhook_queue_seconds", "How long the outgoing webhook that waits longest is due.")

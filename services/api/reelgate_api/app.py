@@ -12,6 +12,7 @@ from reelgate_api.provider import CallbackService
 from reelgate_api.routes import router
 from reelgate_api.settings import Settings
 from reelgate_api.vendor_watch import VendorWatch
+from reelgate_api.webhooks.routes import router as webhooks
 from reelgate_common import health, logs, service
 from reelgate_common.body_limit import BodyLimit
 from reelgate_common.breaker import Trouble
@@ -60,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.include_router(router)
+    app.include_router(webhooks)
     app.routes.extend(health.routes(_checks, degraded=_degraded))
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
