@@ -11,7 +11,7 @@ class Listener:
     """`answers` are given in turn, then 204; one that is a coroutine function is awaited with the writer."""
 
     answers: list = field(default_factory=list)
-    requests: list = field(default_factory=list)  # (headers, body)
+    requests: list = field(default_factory=list)  # (headers and what was requested, body)
     port: int = 0
     scheme: str = "http"
 
@@ -27,7 +27,7 @@ class Listener:
     async def serve(self, reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         pairs = [line.split(": ", 1) for line in head.split("\r\n")[1:] if line]
-        headers = {name.lower(): value for name, value in pairs}
+        headers = {name.lower(): value for name, value in pairs} | {"request": head.split(" ")[1]}
         self.requests.append((headers, await reader.readexactly(int(headers["content-length"]))))
         answer = self.answers.pop(0) if self.answers else b"HTTP/1.1 204 No Content\r\n\r\n"
         if callable(answer):
