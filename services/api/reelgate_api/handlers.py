@@ -12,6 +12,7 @@ import structlog
 from reelgate_api import repository
 from reelgate_api.repository import NewJob
 from reelgate_api.settings import Settings
+from reelgate_api.webhooks import handlers as webhooks
 from reelgate_common import jobs, settlement
 from reelgate_common.auth import Caller
 from reelgate_common.db import Database
@@ -55,6 +56,10 @@ async def accept(
     caller in doubt; the same Idempotency-Key tells.
     """
     _may_use(caller, request.wallet_address)
+    if request.webhook_url is not None:
+        await webhooks.prepare_job(
+            request.webhook_url, caller=caller, db=db, allow_private=settings.webhook_allow_private
+        )
     new = NewJob(
         id=new_id(),
         request=request,

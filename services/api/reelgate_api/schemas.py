@@ -118,6 +118,11 @@ class GenerateBody(BaseModel):
         default=None, description="Yours; kept and given back, at most 16 KiB of JSON."
     )
     client_reference_id: Reference | None = Field(default=None, description="Yours; kept and given back.")
+    webhook_url: str | None = Field(
+        default=None,
+        description="Where this job's events are sent, signed with the secret of GET /api/webhooks/secret.",
+        examples=["https://example.com/webhooks"],
+    )
 
     def to_request(self, *, reference_limit: int) -> VideoRequest:
         """Fill in defaults and check the combination; InvalidInput naming field and fix."""
@@ -146,6 +151,7 @@ class GenerateBody(BaseModel):
                     "watermark",
                     "metadata",
                     "client_reference_id",
+                    "webhook_url",
                 }
             ),
         )

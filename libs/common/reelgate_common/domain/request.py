@@ -65,6 +65,7 @@ class VideoRequest:
     watermark: str | None = None
     metadata: dict[str, Any] | None = field(default=None)
     client_reference_id: str | None = None
+    webhook_url: str | None = None
 
 
 def default_type(model: str, images: int) -> str:

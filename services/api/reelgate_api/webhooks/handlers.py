@@ -133,6 +133,14 @@ async def signing_secret(*, caller: Caller, db: Database) -> Row:
         return await repository.signing_secret(tx, _owner(caller), fresh=_new_secret())
 
 
+async def prepare_job(url: str, *, caller: Caller, db: Database, allow_private: bool) -> None:
+    """Check a job's own `webhook_url`, and see that there is a secret to sign for it."""
+    if caller.key_id is None:
+        raise InvalidInput("webhook_url", "webhook_url needs an API key: its secret signs what is sent there")
+    check_url(url, field="webhook_url", allow_private=allow_private)
+    await signing_secret(caller=caller, db=db)
+
+
 async def test(endpoint_id: UUID, *, caller: Caller, db: Database) -> UUID:
     """Send an endpoint an event about nothing; its delivery shows how that went."""
     async with db.transaction() as tx:
