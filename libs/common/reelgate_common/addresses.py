@@ -7,7 +7,12 @@ from ipaddress import IPv4Address, IPv6Address
 
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # how an IPv6-only network writes an IPv4 address
-_METADATA = ipaddress.ip_address("168.63.129.16")  # public by its number, but every Azure machine's own host
+# Global by their number for some versions of Python, but not in fact.
+_NOT_GLOBAL = (
+    ipaddress.ip_network("192.0.0.0/24"),  # protocol assignments; Oracle's metadata
+    ipaddress.ip_network("168.63.129.16/32"),  # each Azure machine's own host
+    ipaddress.ip_network("224.0.0.0/4"),  # multicast
+)
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
@@ -18,7 +23,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             return is_public(inner)
         tunnelled = address.sixtofour is not None or address.teredo is not None
         return address in _GLOBAL_UNICAST and address.is_global and not tunnelled
-    return address.is_global and not address.is_multicast and address != _METADATA
+    return address.is_global and not any(address in network for network in _NOT_GLOBAL)
 
 
 def is_private_host(host: str) -> bool:
