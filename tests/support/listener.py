@@ -46,7 +46,8 @@ async def listening(*, trust=None, host="127.0.0.1"):
     async def serve(reader, writer):
         connections.add(asyncio.current_task())
         try:
-            await listener.serve(reader, writer)
+            while True:  # a connection may be used again, as with any server
+                await listener.serve(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

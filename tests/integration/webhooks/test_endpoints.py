@@ -150,6 +150,21 @@ async def test_a_change_of_url_sends_what_waits_to_the_new_one(api, endpoint, se
     assert [headers["request"] for headers, _ in endpoint.listener.requests] == ["/hook", "/hook?new"]
 
 
+@pytest.mark.parametrize(
+    ("body", "forgotten"),
+    [({"url": "http://127.0.0.1/new"}, True), ({"disabled": False}, True), ({"description": "x"}, False)],
+)
+async def test_an_endpoint_that_was_mended_starts_with_a_clean_slate(api, endpoint, stored, body, forgotten):
+    await stored.run(
+        "UPDATE webhook_endpoints SET failing_since = now(), disabled_at = now(), disabled_reason = 'failing'"
+    )
+
+    changed = (await api.patch(f"{HOOKS}/{endpoint.id}", json=body)).json()
+
+    assert (changed["failing_since"] is None) is forgotten
+    assert changed["disabled"] is ("disabled" not in body)
+
+
 async def test_a_deleted_endpoint_is_gone_with_what_waited(api, endpoint, sender, make_job, stored):
     await make_job(JobStatus.COMPLETED)
 

@@ -74,6 +74,14 @@ async def test_another_key_has_another_secret(api, secret, make_key):
     assert {others["id"], others["secret"]}.isdisjoint(secret.values())
 
 
+async def test_another_keys_secret_signs_nothing_of_it(api, canceled, make_key, deliveries, secret):
+    await api.get(f"{HOOKS}/secret", headers=await make_key())
+
+    await canceled()
+
+    assert [str(row["endpoint_id"]) for row in await deliveries()] == [secret["id"]]
+
+
 async def test_other_jobs_of_the_key_and_wallet_do_not_go_there(canceled, make_job, deliveries):
     job_id = await canceled()
     await make_job(JobStatus.CANCELED)

@@ -289,6 +289,18 @@ async def test_a_slow_receiver_delays_its_own_only(make_endpoint, endpoint, db, 
             stuck.set()
 
 
+async def test_endpoints_take_turns_when_there_is_no_room_for_all(make_endpoint, endpoint, db, receiver, make_job):
+    for _ in range(4):
+        await make_job(JobStatus.COMPLETED)
+    async with listening() as other:
+        await make_endpoint(to=other)
+        await make_job(JobStatus.COMPLETED)
+
+        await Sender(db, receiver, in_flight=2, disable_after=timedelta(days=5)).run_once()
+
+        assert (len(endpoint.listener.requests), len(other.requests)) == (1, 1)
+
+
 async def test_a_sender_that_stops_finishes_what_it_has_in_hand(endpoint, sender, make_job, deliveries, eventually):
     await make_job(JobStatus.COMPLETED)
     answer = asyncio.Event()
