@@ -657,6 +657,26 @@ async def test_a_rate_limit_nobody_met_for_a_minute_is_forgotten(make_reconciler
     assert [row["subject"] for row in await stored.rows("SELECT * FROM rate_limits")] == ["wallet:b"]
 
 
+async def test_old_outgoing_webhooks_are_deleted_with_their_attempts(make_job, make_reconciler, stored):
+    await make_job(JobStatus.COMPLETED)
+    await stored.run(
+        """
+        WITH made AS (INSERT INTO api_keys (id, name, key_hash, scopes)
+                      VALUES (gen_random_uuid(), 'tests', 'x', '{jobs}') RETURNING id),
+             hook AS (INSERT INTO webhook_endpoints (id, key_id, url, secret)
+                      SELECT gen_random_uuid(), id, 'https://example.com', 'whsec_x' FROM made RETURNING id),
+             sent AS (INSERT INTO webhook_deliveries (id, endpoint_id, event_id, type, body, created_at)
+                      SELECT gen_random_uuid(), hook.id, gen_random_uuid(), 'webhook.test', '{}', now() - age
+                        FROM hook, unnest(ARRAY[interval '31 days', interval '29 days']) AS age RETURNING id)
+        INSERT INTO webhook_attempts (delivery_id, n, milliseconds) SELECT id, 1, 1 FROM sent
+        """
+    )
+
+    assert await make_reconciler().clean() == 1
+
+    assert (await stored.count("webhook_deliveries"), await stored.count("webhook_attempts")) == (1, 1)
+
+
 async def test_what_is_unknown_of_a_send_outlives_a_repeat(make_job, cast, stored):
     """A sure outcome is never overwritten by a vague one."""
     job = await make_job(JobStatus.PROCESSING)

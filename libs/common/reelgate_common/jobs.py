@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from reelgate_common import metrics, outbox
+from reelgate_common import metrics, outbox, webhooks
 from reelgate_common.db import Connection
 from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, Operation, SendOutcome, leading_to
 from reelgate_common.messages import Event
@@ -108,7 +108,9 @@ async def transition(
     metrics.job_steps.labels(step).inc()
     job = as_job(row)
     if announce:
-        await outbox.add(tx, announce(job), after=change.next_attempt or timedelta(0))
+        message = announce(job)
+        await outbox.add(tx, message, after=change.next_attempt or timedelta(0))
+        await webhooks.fan_out(tx, message, job)
     return job
 
 

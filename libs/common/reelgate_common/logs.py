@@ -10,9 +10,9 @@ import structlog
 
 # Values of these keys never reach a log, whatever they hold.
 _SECRET_KEY = re.compile(r"token|secret|password|authorization|api_key|hmac|signature|dsn", re.IGNORECASE)
-# And no text carries a bearer key, a callback token or a URL's password.
+# And no text carries a bearer key, a callback token, a webhook secret or a URL's password.
 _SECRET_TEXT = re.compile(
-    r"((?i:Bearer)\s+)\S+|([?&]token=)[^&\s\"']+|(://[^:/@\s]+:)[^@/\s]+(?=@)|(rg_(?:live|test)_)\w+"
+    r"((?i:Bearer)\s+)\S+|([?&]token=)[^&\s\"']+|(://[^:/@\s]+:)[^@/\s]+(?=@)|(rg_(?:live|test)_)\w+|(whsec_)[\w+/=]+"
 )
 
 

@@ -26,3 +26,11 @@ vendor_credits = Counter(
 vendor_balance = Gauge("reelgate_vendor_balance_credits", "What is left on the account at Kie.ai, as last seen.")
 vendor_balance_low = Gauge("reelgate_vendor_balance_low", "1 while that is less than KIE_LOW_BALANCE.")
 vendor_capped = Gauge("reelgate_vendor_spend_capped", "1 while today's KIE_DAILY_CREDITS stop all sends.")
+webhook_attempts = Counter(
+    "reelgate_webhook_attempts_total", "Outgoing webhooks sent, by what came of it.", ["outcome"]
+)
+webhooks_given_up = Counter("reelgate_webhooks_given_up_total", "Outgoing webhooks whose last try failed.")
+webhook_endpoints_disabled = Counter(
+    "reelgate_webhook_endpoints_disabled_total", "Endpoints that were given up, by reason.", ["reason"]
+)
+webhook_queue_age = Gauge("reelgate_webhook_queue_seconds", "How long the outgoing webhook that waits longest is due.")

@@ -120,6 +120,14 @@ class JobSettings(BaseSettings):
     late_success: Literal["give", "recharge"] = "give"
 
 
+class WebhookSettings(BaseSettings):
+    """Where outgoing webhooks may go."""
+
+    model_config = MODEL_CONFIG
+
+    webhook_allow_private: bool = False  # for development: http, and addresses that are not public
+
+
 def _with_scheme(value: Any) -> Any:
     """VERCEL_URL is a bare host name, as that platform sets it."""
     return f"https://{value}" if isinstance(value, str) and re.fullmatch(r"[\w.-]+\.vercel\.app", value) else value

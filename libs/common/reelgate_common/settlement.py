@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from reelgate_common import jobs, metrics, outbox
+from reelgate_common import jobs, metrics, outbox, webhooks
 from reelgate_common.db import Connection
 from reelgate_common.domain.job import BY_DEADLINE, FailureCode, Job, JobStatus
 from reelgate_common.ids import new_id
@@ -192,7 +192,10 @@ async def refund(tx: Connection, job_id: UUID, *, by: str) -> int | None:
     if amount is None:
         raise AssertionError(f"job {job_id} has no charge to refund")
     await jobs.note(tx, job_id, step="refunded", by=by, reason=f"{amount} credits")
-    await outbox.add(tx, JobRefunded(job_id=job_id, job_version=job.version + 1, amount=amount))
+    message = JobRefunded(job_id=job_id, job_version=job.version + 1, amount=amount)
+    await outbox.add(tx, message)
+    if refunded := await jobs.lock_job(tx, job_id):
+        await webhooks.fan_out(tx, message, refunded)
     metrics.refunds.inc()
     log.info("job_refunded", job_id=str(job_id), amount=amount)
     return amount

@@ -16,6 +16,7 @@ from reelgate_api.routes import router
 from reelgate_api.settings import Settings
 from reelgate_api.vendor_watch import VendorWatch
 from reelgate_api.wallets.routes import router as wallets_router
+from reelgate_api.webhooks.routes import router as webhooks
 from reelgate_common import health, logs, service
 from reelgate_common.body_limit import BodyLimit
 from reelgate_common.breaker import Trouble
@@ -69,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(router)
     app.include_router(image_routes.router)
     app.include_router(wallets_router)
+    app.include_router(webhooks)
     app.routes.extend(health.routes(_checks, degraded=_degraded))
     problems.install(app)
     image_bytes = settings.max_image_bytes + image_form.FRAME_BYTES

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -14,6 +14,7 @@ from reelgate_api import further, repository
 from reelgate_api.limits.handlers import QUEUE_RETRY_SECONDS, Limiter
 from reelgate_api.repository import AcceptResult, NewJob
 from reelgate_api.settings import Settings
+from reelgate_api.webhooks import handlers as webhooks
 from reelgate_common import jobs, settlement
 from reelgate_common.auth import Caller
 from reelgate_common.db import Database
@@ -69,6 +70,10 @@ async def accept(
     the caller in doubt; the same Idempotency-Key tells, whatever the limits.
     """
     _may_use(caller, request.wallet_address)
+    if request.webhook_url is not None:
+        await webhooks.prepare_job(
+            request.webhook_url, caller=caller, db=db, allow_private=settings.webhook_allow_private
+        )
     cost = pricing.price(settings.prices, request.operation, model=request.model, resolution=request.resolution)
     owner = caller.key_id or f"wallet:{request.wallet_address}"
     new = NewJob(id=new_id(), request=request, cost=cost, owner=owner, key=key, request_hash=_hash(request))
@@ -151,7 +156,10 @@ def _replay(new: NewJob, job_id: UUID, request_hash: bytes) -> Accepted:
 
 
 def _hash(request: VideoRequest) -> bytes:
-    return hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).digest()
+    """Of what was asked for besides the defaults, so that a field added later changes no hash that is stored."""
+    defaults = {field.name: field.default for field in fields(request)}
+    asked = {name: value for name, value in asdict(request).items() if value != defaults[name]}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
 
 
 def _may_use(caller: Caller, wallet: str) -> None:

@@ -84,17 +84,19 @@ async def accept(
             INSERT INTO video_jobs (id, wallet_address, prompt, image_urls, aspect_ratio, model, generation_type,
                                     resolution, duration, watermark, metadata, client_reference_id, seeds,
                                     enable_translation, operation, source_job_id, source_task_id, cost, turn,
-                                    expires_at, deadline_at, next_attempt_at, republish_after)
+                                    expires_at, deadline_at, next_attempt_at, republish_after,
+                                    webhook_url, webhook_key_id)
             SELECT ranked.id, ranked.wallet, r.prompt, r.image_urls, r.aspect_ratio, r.model, r.generation_type,
                    r.resolution, r.duration, r.watermark, r.metadata, r.client_reference_id, r.seeds,
                    r.enable_translation, r.operation, r.source_job_id, r.source_task_id, ranked.cost, ranked.turn,
-                   now() + $10::interval, now() + $10::interval, now(), now() + interval '10 s'
+                   now() + $10::interval, now() + $10::interval, now(), now() + interval '10 s',
+                   r.webhook_url, CASE WHEN r.webhook_url IS NOT NULL THEN ranked.owner::uuid END
               FROM ranked,
                    jsonb_to_record(ranked.request) AS r(
                        prompt text, image_urls jsonb, aspect_ratio text, model text, generation_type text,
                        resolution text, duration integer, watermark text, metadata jsonb, client_reference_id text,
                        seeds integer, enable_translation boolean, operation text, source_job_id uuid,
-                       source_task_id text)
+                       source_task_id text, webhook_url text)
              WHERE ranked.covered AND ranked.has_room
                AND (ranked.key IS NULL OR ranked.id IN (SELECT job_id FROM keyed))
             ON CONFLICT (id) DO NOTHING

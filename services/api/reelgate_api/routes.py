@@ -13,8 +13,6 @@ from reelgate_api.schemas import (
     Accepted,
     ExtendBody,
     GenerateBody,
-    JobEnvelope,
-    JobView,
     ManualCallbackBody,
     Status,
     Timeline,
@@ -24,6 +22,7 @@ from reelgate_common import republish
 from reelgate_common.auth import Caller
 from reelgate_common.domain.job import Job, JobStatus
 from reelgate_common.domain.request import VideoRequest
+from reelgate_common.views import JobEnvelope, JobView
 
 router = APIRouter()
 

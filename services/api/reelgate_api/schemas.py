@@ -1,21 +1,18 @@
 """HTTP bodies, and the wording of what is wrong with them."""
 
-import ipaddress
 import json
-import socket
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from reelgate_common.addresses import is_private_host
 from reelgate_common.domain import request
 from reelgate_common.domain.errors import InvalidInput
-from reelgate_common.domain.job import Job, Operation
 from reelgate_common.domain.request import VideoRequest
 
 MAX_PROMPT = 5000  # characters; the vendor publishes no limit, this is far above any prompt met
@@ -61,7 +58,7 @@ def _check_reachable(urls: Sequence[str], file_host: str | None) -> None:
     """
     for number, url in enumerate(urls):
         is_file_host = file_host is not None and _origin(url) == _origin(file_host)
-        if not is_file_host and _is_private(urlsplit(url).hostname or ""):
+        if not is_file_host and is_private_host(urlsplit(url).hostname or ""):
             raise InvalidInput(
                 f"image_urls[{number}]",
                 "image_urls must be public: Kie.ai cannot fetch from a private or local address",
@@ -71,22 +68,6 @@ def _check_reachable(urls: Sequence[str], file_host: str | None) -> None:
 def _origin(url: str) -> tuple[str, str | None, int]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
-
-
-def _is_private(host: str) -> bool:
-    # As clients read it: digits and letters of other shapes, and the ideographic full stop.
-    name = unicodedata.normalize("NFKC", host).replace("\u3002", ".").rstrip(".").lower()
-    if name == "localhost" or name.endswith((".localhost", ".local", ".internal")) or not name:
-        return True
-    try:
-        address = ipaddress.ip_address(name.split("%")[0])
-    except ValueError:
-        try:
-            address = ipaddress.ip_address(socket.inet_aton(name))  # 127.1, 0x7f000001, 2130706433 and the like
-        except (OSError, UnicodeError, ValueError):
-            return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return not (mapped or address).is_global
 
 
 def _images(value: Any) -> Any:
@@ -158,6 +139,11 @@ class GenerateBody(BaseModel):
     client_reference_id: Reference | None = Field(default=None, description="Yours; kept and given back.")
     seeds: Seeds | None = Field(default=None, description="The same seeds make similar videos.", examples=[12345])
     enable_translation: bool = Field(default=True, description="Whether Kie.ai may translate the prompt to English.")
+    webhook_url: str | None = Field(
+        default=None,
+        description="Where this job's events are sent, signed with the secret of GET /api/webhooks/secret.",
+        examples=["https://example.com/webhooks"],
+    )
 
     def to_request(self, *, reference_limit: int, file_host: str | None = None) -> VideoRequest:
         """Fill in defaults and check the combination; InvalidInput naming field and fix."""
@@ -189,6 +175,7 @@ class GenerateBody(BaseModel):
                     "client_reference_id",
                     "seeds",
                     "enable_translation",
+                    "webhook_url",
                 }
             ),
         )
@@ -241,54 +228,6 @@ class Accepted(BaseModel):
     degraded: str | None = Field(
         default=None, description="Only there while Kie.ai takes no jobs: the job waits, and is sent when it does."
     )
-
-
-class JobView(BaseModel):
-    """A job as its owner sees it."""
-
-    id: UUID
-    status: Literal["pending", "processing", "completed", "failed"]
-    state: str = Field(description="The finer state behind status.")
-    version: int
-    wallet_address: str
-    prompt: str
-    image_urls: list[str]
-    aspect_ratio: str
-    model: str
-    generation_type: str
-    resolution: str
-    duration: int
-    watermark: str | None
-    metadata: dict[str, Any] | None
-    client_reference_id: str | None
-    seeds: int | None
-    enable_translation: bool
-    operation: Operation = Field(description="generate, or what was done with the video of source_job_id.")
-    source_job_id: UUID | None
-    video_url: str | None
-    error_message: str | None
-    failure_code: str | None
-    cost: int = Field(description="Credits charged.")
-    refunded: bool = Field(description="Whether the charge was given back.")
-    created_at: datetime
-    started_at: datetime | None
-    completed_at: datetime | None
-
-    @classmethod
-    def of(cls, job: Job) -> Self:
-        """What of a job is shown: no task id, no attempt."""
-        return cls(
-            status=job.status.shown,
-            state=job.status.value,
-            refunded=job.refunded_at is not None,
-            **{name: getattr(job, name) for name in cls.model_fields.keys() - {"status", "state", "refunded"}},
-        )
-
-
-class JobEnvelope(BaseModel):
-    """The guide's shape."""
-
-    job: JobView
 
 
 class Status(BaseModel):

@@ -11,10 +11,10 @@ from pydantic_settings import NoDecode
 from reelgate_common.domain import pricing
 from reelgate_common.domain.pricing import Prices
 from reelgate_common.service import ServiceSettings
-from reelgate_common.settings import BaseUrl, PublicUrlSettings, Words
+from reelgate_common.settings import BaseUrl, PublicUrlSettings, WebhookSettings, Words
 
 
-class Settings(ServiceSettings, PublicUrlSettings):
+class Settings(ServiceSettings, PublicUrlSettings, WebhookSettings):
     """The public HTTP surface."""
 
     auth_mode: Literal["required", "open"] = "required"

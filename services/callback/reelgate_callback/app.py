@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from reelgate_callback import consumers
 from reelgate_callback.routes import router
 from reelgate_callback.settings import Settings
+from reelgate_callback.webhooks.sender import open_sender
 from reelgate_common import health
 from reelgate_common.body_limit import BodyLimit
 from reelgate_common.domain.errors import InvalidInput, NotFound, Unavailable
@@ -37,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
             verifier = Verifier(core.db, core.kie, settings, "callback")
             subscriptions = consumers.build(core, verifier, settings)
             await stack.enter_async_context(core.bus.consuming(subscriptions))
+            await stack.enter_async_context(open_sender(core.db, settings))
             # Webhooks are stored while the broker is away, so only the database decides readiness.
             checks = {"database": health.database(core.db)}
             yield {"db": core.db, "relay": core.relay, "settings": settings, "checks": checks}

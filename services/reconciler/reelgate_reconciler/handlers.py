@@ -157,6 +157,8 @@ class Reconciler:
         async with self.db.transaction() as tx:
             old_callbacks = timedelta(days=settings.callback_days)
             count = await repository.delete_callbacks(tx, older_than=old_callbacks, limit=_LIMIT * 10)
+            old_webhooks = timedelta(days=settings.webhook_days)
+            count += await repository.delete_webhook_deliveries(tx, older_than=old_webhooks, limit=_LIMIT * 10)
             old_keys = timedelta(hours=settings.idempotency_hours)
             count += await repository.delete_idempotency_keys(tx, older_than=old_keys, limit=_LIMIT * 10)
         async with self.db.connection() as connection:

@@ -133,6 +133,21 @@ async def delete_callbacks(tx: Connection, *, older_than: timedelta, limit: int)
     return len(rows)
 
 
+async def delete_webhook_deliveries(tx: Connection, *, older_than: timedelta, limit: int) -> int:
+    """Delete outgoing webhooks with their attempts, whatever became of them; return how many."""
+    rows = await tx.fetch(
+        """
+        DELETE FROM webhook_deliveries
+         WHERE id IN (SELECT id FROM webhook_deliveries
+                       WHERE created_at < now() - $1::interval ORDER BY created_at LIMIT $2)
+        RETURNING id
+        """,
+        older_than,
+        limit,
+    )
+    return len(rows)
+
+
 async def delete_idempotency_keys(tx: Connection, *, older_than: timedelta, limit: int) -> int:
     """Delete keys that are old and whose job is over; return how many."""
     rows = await tx.fetch(

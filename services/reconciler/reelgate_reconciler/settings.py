@@ -19,4 +19,5 @@ class Settings(ServiceSettings):
     clean_seconds: Seconds = 300  # old rows
     checks_per_pass: int = Field(default=10, ge=1)  # tasks asked about in one pass
     callback_days: float = Field(default=14, gt=0, allow_inf_nan=False)
+    webhook_days: float = Field(default=30, gt=0, allow_inf_nan=False)  # longer than a webhook is tried
     idempotency_hours: float = Field(default=24, gt=0, allow_inf_nan=False)

@@ -40,6 +40,7 @@ def lines(text):
         ("postgresql://reelgate:s3cret@db:5432/reelgate", "postgresql://reelgate:***@db:5432/reelgate"),
         ("amqp://guest:s3cret@mq/vhost", "amqp://guest:***@mq/vhost"),
         ("key rg_live_0123abcd was used", "key rg_live_*** was used"),
+        ("signed with whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD== today", "signed with whsec_*** today"),
         ("nothing to hide: token bucket", "nothing to hide: token bucket"),
         ("https://media.example/v.mp4?x=1", "https://media.example/v.mp4?x=1"),
     ],

@@ -71,6 +71,7 @@ class VideoRequest:
     operation: Operation = Operation.GENERATE
     source_job_id: str | None = None
     source_task_id: str | None = None
+    webhook_url: str | None = None
 
 
 def default_type(model: str, images: int) -> str:

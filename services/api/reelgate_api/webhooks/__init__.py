@@ -1,0 +1,1 @@
+"""Outgoing webhooks: endpoints, secrets, the log of deliveries, and sending again."""
