@@ -1,10 +1,15 @@
 """A limit on request bodies, kept before anything is parsed."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# What is still taken, and thrown away, from a client that was refused before its body came.
+_DRAINED_BYTES = 16 * 1024 * 1024
+_DRAINED_SECONDS = 10
 
 
 class _TooMuch(Exception):
@@ -15,6 +20,38 @@ class _Gone(Exception):
     """The client left before the end of its body: half is not a request."""
 
 
+def _too_large(_: Scope, detail: str) -> Response:
+    body = {
+        "type": "about:blank",
+        "title": "The body is too large",
+        "status": 413,
+        "detail": detail,
+        "code": "too_large",
+        "error": detail,
+    }
+    return JSONResponse(body, status_code=413, media_type="application/problem+json")
+
+
+async def _drain(scope: Scope, receive: Receive) -> bool:
+    """Let a client finish what it sends, or it would meet a reset instead of its answer; whether it did.
+
+    One that expects to be told to continue has not begun, and is not told.
+    """
+    if b"expect" in dict(scope["headers"]):
+        return False
+    left = _DRAINED_BYTES
+    try:
+        async with asyncio.timeout(_DRAINED_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return True
+    except TimeoutError:
+        pass
+    return False
+
+
 class BodyLimit:
     """Answer 413 to a body over the limit, by its announced length or as soon as too much has come.
 
@@ -22,8 +59,16 @@ class BodyLimit:
     limits of their own, are passed on as they come: the app knows the caller before so much is in memory.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, streamed: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int,
+        streamed: Mapping[str, int] | None = None,
+        answer: Callable[[Scope, str], Response] = _too_large,
+    ) -> None:
         self._app = app
+        self._answer = answer
         self._max_bytes = max_bytes
         self._streamed = streamed or {}
 
@@ -35,6 +80,7 @@ class BodyLimit:
         limit = self._streamed.get(scope["path"], self._max_bytes)
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > limit:
+            await _drain(scope, receive)
             await self._refuse(scope, receive, send, limit=limit)
         elif scope["path"] in self._streamed:
             await self._stream(scope, receive, send, limit=limit)
@@ -88,7 +134,8 @@ class BodyLimit:
             return message
 
         async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start" and not is_whole:  # or the server would read the rest
+            is_early = message["type"] == "http.response.start" and not is_whole
+            if is_early and not await _drain(scope, receive):  # closed, or the server would read the rest
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
@@ -100,16 +147,6 @@ class BodyLimit:
             return
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, *, limit: int) -> None:
-        detail = f"The body is larger than {limit} bytes"
-        body = {
-            "type": "about:blank",
-            "title": "The body is too large",
-            "status": 413,
-            "detail": detail,
-            "code": "too_large",
-            "error": detail,
-        }
-        answer = JSONResponse(
-            body, status_code=413, media_type="application/problem+json", headers={"Connection": "close"}
-        )
+        answer = self._answer(scope, f"The body is larger than {limit} bytes")
+        answer.headers["Connection"] = "close"
         await answer(scope, receive, send)

@@ -11,6 +11,9 @@ from reelgate_api.dependencies import Parts, State
 from reelgate_api.images import form as image_form
 from reelgate_api.images import routes as image_routes
 from reelgate_api.limits.handlers import Limiter
+from reelgate_api.openai import fields as openai_fields
+from reelgate_api.openai import routes as openai_routes
+from reelgate_api.openai.provider import VideoFiles
 from reelgate_api.provider import CallbackService
 from reelgate_api.routes import router
 from reelgate_api.settings import Settings
@@ -39,7 +42,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         limiter = Limiter(core.db, settings)
         if settings.max_queued:
             await stack.enter_async_context(background(limiter.queue.run()))
-        yield Parts(settings, core.db, core.bus, core.relay, verifier, callback, watch, limiter, core.kie)
+        files = await stack.enter_async_context(VideoFiles.open(trusted=settings.kie_ai_api_endpoint))
+        yield Parts(settings, core.db, core.bus, core.relay, verifier, callback, watch, limiter, core.kie, files)
 
 
 def _checks(request: Request) -> dict[str, health.Check]:
@@ -71,15 +75,21 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(image_routes.router)
     app.include_router(wallets_router)
     app.include_router(webhooks)
+    app.include_router(openai_routes.router)
     app.routes.extend(health.routes(_checks, degraded=_degraded))
     problems.install(app)
     image_bytes = settings.max_image_bytes + image_form.FRAME_BYTES
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, streamed={image_routes.PATH: image_bytes})
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=settings.max_body_bytes,
+        streamed={image_routes.PATH: image_bytes, openai_routes.PATH: openai_fields.max_bytes(settings)},
+        answer=problems.too_large,
+    )
     if settings.cors_allow_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_allow_origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],
             expose_headers=["ETag", "Retry-After", "Location", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy"],
         )

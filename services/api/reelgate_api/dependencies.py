@@ -8,6 +8,7 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Header, Request
 
 from reelgate_api.limits.handlers import Limiter
+from reelgate_api.openai.provider import VideoFiles
 from reelgate_api.provider import CallbackService
 from reelgate_api.settings import Settings
 from reelgate_api.vendor_watch import VendorWatch
@@ -37,6 +38,7 @@ class Parts:
     vendor_watch: VendorWatch
     limiter: Limiter
     kie: KieClient
+    video_files: VideoFiles
     image_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IMAGES_AT_ONCE))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from functools import partial
@@ -17,7 +18,7 @@ from reelgate_api.settings import Settings
 from reelgate_api.webhooks import handlers as webhooks
 from reelgate_common import jobs, settlement
 from reelgate_common.auth import Caller
-from reelgate_common.db import Database
+from reelgate_common.db import Connection, Database
 from reelgate_common.domain import pricing
 from reelgate_common.domain.errors import (
     AlreadySent,
@@ -54,6 +55,9 @@ class Accepted:
     quotas: tuple[Quota, ...] = ()  # what is left of the limits on requests
 
 
+Store = Callable[..., Awaitable[Accepted]]  # of a NewJob, with db and settings by name
+
+
 async def accept(
     request: VideoRequest,
     *,
@@ -63,8 +67,12 @@ async def accept(
     relay: Relay,
     settings: Settings,
     limiter: Limiter,
+    request_hash: bytes | None = None,
+    store: Store | None = None,
 ) -> Accepted:
-    """Accept a job: charge, store and queue it in one transaction.
+    """Accept a job: charge, store and queue it in one transaction, `store`'s own if given.
+
+    `request_hash` is for a request that its fields alone do not tell from others.
 
     InsufficientCredits, IdempotencyMismatch, InvalidInput and TryLater leave nothing behind. Unavailable leaves
     the caller in doubt; the same Idempotency-Key tells, whatever the limits.
@@ -76,14 +84,21 @@ async def accept(
         )
     cost = pricing.price(settings.prices, request.operation, model=request.model, resolution=request.resolution)
     owner = caller.key_id or f"wallet:{request.wallet_address}"
-    new = NewJob(id=new_id(), request=request, cost=cost, owner=owner, key=key, request_hash=_hash(request))
+    new = NewJob(
+        id=new_id(),
+        request=request,
+        cost=cost,
+        owner=owner,
+        key=key,
+        request_hash=request_hash or hash_request(request),
+    )
     try:
         quotas = await limiter.admit(caller, request.wallet_address)
     except TryLater:
         if earlier := await _find_earlier(new, db):
             return earlier
         raise
-    store = _accept_from_source if request.source_job_id else _accept
+    store = store or (_accept_from_source if request.source_job_id else _accept)
     for tries_left in reversed(range(_TRIES)):
         try:
             accepted = await store(new, db=db, settings=settings)
@@ -108,21 +123,26 @@ async def _find_earlier(new: NewJob, db: Database) -> Accepted | None:
 
 
 async def _accept(new: NewJob, *, db: Database, settings: Settings) -> Accepted:
-    expires_in = timedelta(seconds=settings.pending_deadline)
     async with db.connection() as connection:
-        accept_one = partial(
-            repository.accept, connection, [new], expires_in=expires_in, max_queued=settings.max_queued_per_wallet
-        )
+        return await accept_on(connection, new, settings=settings)
+
+
+async def accept_on(connection: Connection, new: NewJob, *, settings: Settings) -> Accepted:
+    """Accept a job on this connection, which may be in a transaction; may be repeated after a lost answer."""
+    expires_in = timedelta(seconds=settings.pending_deadline)
+    accept_one = partial(
+        repository.accept, connection, [new], expires_in=expires_in, max_queued=settings.max_queued_per_wallet
+    )
+    [result] = await accept_one()
+    if result.balance is None and settings.signup_credits:
+        await repository.open_wallet(connection, new.request.wallet_address, signup_credits=settings.signup_credits)
         [result] = await accept_one()
-        if result.balance is None and settings.signup_credits:
-            await repository.open_wallet(connection, new.request.wallet_address, signup_credits=settings.signup_credits)
-            [result] = await accept_one()
-        if result.made:
-            return Accepted(new.id)
-        if new.key is not None and (earlier := await repository.find_idempotency_key(connection, new.owner, new.key)):
-            return _replay(new, *earlier)
-        if await repository.job_exists(connection, new.id):
-            return Accepted(new.id)
+    if result.made:
+        return Accepted(new.id)
+    if new.key is not None and (earlier := await repository.find_idempotency_key(connection, new.owner, new.key)):
+        return _replay(new, *earlier)
+    if await repository.job_exists(connection, new.id):
+        return Accepted(new.id)
     raise _why_not(new, result, settings)
 
 
@@ -155,7 +175,7 @@ def _replay(new: NewJob, job_id: UUID, request_hash: bytes) -> Accepted:
     return Accepted(job_id, replayed=job_id != new.id)
 
 
-def _hash(request: VideoRequest) -> bytes:
+def hash_request(request: VideoRequest) -> bytes:
     """Of what was asked for besides the defaults, so that a field added later changes no hash that is stored."""
     defaults = {field.name: field.default for field in fields(request)}
     asked = {name: value for name, value in asdict(request).items() if value != defaults[name]}

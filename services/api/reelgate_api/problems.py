@@ -8,8 +8,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from reelgate_api.limits.headers import headers as rate_limit_headers
+from reelgate_api.openai.errors import is_openai, openai_error
 from reelgate_api.schemas import explain
 from reelgate_common.domain import errors
 
@@ -25,7 +27,9 @@ _TABLE: dict[type[errors.ReelgateError], tuple[int, str, str]] = {
     errors.InsufficientCredits: (402, "insufficient_credits", "The balance does not cover the price"),
     errors.NotAllowed: (403, "forbidden", "This credential may not do that"),
     errors.NotFound: (404, "not_found", "There is no such thing here"),
+    errors.Expired: (404, "video_expired", "The video's file is gone"),
     errors.AlreadySent: (409, "already_sent", "The job was sent already"),
+    errors.NotFinished: (409, "not_finished", "The video is not finished"),
     errors.SourceUnusable: (409, "source_unusable", "The video cannot be taken further"),
     errors.BalanceTooLow: (409, "balance_too_low", "The balance does not cover the adjustment"),
     errors.IdempotencyMismatch: (422, "idempotency_mismatch", "The Idempotency-Key was used for another request"),
@@ -34,7 +38,13 @@ _TABLE: dict[type[errors.ReelgateError], tuple[int, str, str]] = {
     errors.QueueFull: (503, "queue_full", "Too many jobs are waiting"),
     errors.Unavailable: (503, "unavailable", "A part of the gateway is away: try again"),
 }
-_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "too_large"}
+_HTTP_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timeout",
+    413: "too_large",
+    416: "range_not_satisfiable",
+}
 
 
 class Problem(BaseModel):
@@ -64,6 +74,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def problem(
+    request: Request,
     status: int,
     code: str,
     title: str,
@@ -72,12 +83,14 @@ def problem(
     headers: dict[str, str] | None = None,
     **extra: Any,
 ) -> JSONResponse:
-    """One problem as an answer."""
+    """One problem as an answer, in the format of the path that was asked."""
+    if is_openai(request.scope["path"]):
+        return openai_error(status, code, detail, param=extra.get("field"), headers=headers)
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, "error": detail}
     return JSONResponse(body | extra, status_code=status, headers=headers, media_type="application/problem+json")
 
 
-async def _expected(_: Request, error: Exception) -> JSONResponse:
+async def _expected(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.ReelgateError)  # noqa: S101 -- registered for these only
     status, code, title = next(row for kind, row in _TABLE.items() if isinstance(error, kind))
     headers: dict[str, str] = {}
@@ -99,26 +112,31 @@ async def _expected(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, errors.Unavailable):
         log.warning("request_unavailable", error=detail)
         headers, detail = {"Retry-After": str(_RETRY_SECONDS)}, "Temporarily unavailable: try again"
-    return problem(status, code, title, detail, headers=headers, **extra)
+    return problem(request, status, code, title, detail, headers=headers, **extra)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     found = explain(error.errors())
     status, code, title = _TABLE[errors.InvalidInput]
-    return problem(status, code, title, found[0]["message"] or "", field=found[0]["field"], errors=found)
+    return problem(request, status, code, title, found[0]["message"] or "", field=found[0]["field"], errors=found)
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     code = _HTTP_CODES.get(error.status_code, "invalid_input")
     detail = str(error.detail)
-    return problem(error.status_code, code, detail, detail, headers=dict(error.headers or {}))
+    return problem(request, error.status_code, code, detail, detail, headers=dict(error.headers or {}))
 
 
-async def _crashed(_: Request, error: Exception) -> JSONResponse:
+async def _crashed(request: Request, error: Exception) -> JSONResponse:
     log.error("request_crashed", exc_info=error)
-    return problem(500, "internal", "Something broke on our side", "Internal error: it was logged")
+    return problem(request, 500, "internal", "Something broke on our side", "Internal error: it was logged")
+
+
+def too_large(scope: Scope, detail: str) -> JSONResponse:
+    """The answer to a body over the limit, which no route sees."""
+    return problem(Request(scope), 413, "too_large", "The body is too large", detail)
 
 
 def install(app: FastAPI) -> None:

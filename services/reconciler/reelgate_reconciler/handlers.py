@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 BY = "reconciler"
 _SENT = frozenset({JobStatus.PROCESSING, JobStatus.UNKNOWN})
 _LIMIT = 100  # rows a pass takes: a pass stays short, and the next follows at once
+_BLIND_REQUESTS = timedelta(hours=1)  # far longer than the api looks back for the request that a retry repeats
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ class Reconciler:
             count = await repository.delete_callbacks(tx, older_than=old_callbacks, limit=_LIMIT * 10)
             old_webhooks = timedelta(days=settings.webhook_days)
             count += await repository.delete_webhook_deliveries(tx, older_than=old_webhooks, limit=_LIMIT * 10)
+            count += await repository.delete_blind_requests(tx, older_than=_BLIND_REQUESTS, limit=_LIMIT * 10)
             old_keys = timedelta(hours=settings.idempotency_hours)
             count += await repository.delete_idempotency_keys(tx, older_than=old_keys, limit=_LIMIT * 10)
         async with self.db.connection() as connection:

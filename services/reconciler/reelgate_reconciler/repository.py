@@ -178,3 +178,18 @@ async def delete_rate_limits(db: Connection, *, limit: int) -> int:
         limit,
     )
     return len(rows)
+
+
+async def delete_blind_requests(tx: Connection, *, older_than: timedelta, limit: int) -> int:
+    """Delete what no client repeats any more; return how many."""
+    rows = await tx.fetch(
+        """
+        DELETE FROM blind_requests
+         WHERE job_id IN (
+            SELECT job_id FROM blind_requests WHERE seen_at < now() - $1::interval ORDER BY seen_at LIMIT $2)
+        RETURNING job_id
+        """,
+        older_than,
+        limit,
+    )
+    return len(rows)

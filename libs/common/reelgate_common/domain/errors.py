@@ -9,6 +9,8 @@ ReelgateError
 ├── InsufficientCredits     the balance does not cover the price
 ├── IdempotencyMismatch     the same Idempotency-Key with another body
 ├── AlreadySent             too late to cancel
+├── NotFinished             the video is still being made
+├── Expired                 the video existed, and is gone
 ├── SourceUnusable          the video cannot be extended or upgraded
 ├── BalanceTooLow           an adjustment would take more than there is
 ├── TryLater                nothing is wrong with the request but its time
@@ -64,6 +66,14 @@ class IdempotencyMismatch(ReelgateError):
 
 class AlreadySent(ReelgateError):
     """Kie.ai has the job; it can no longer be canceled."""
+
+
+class NotFinished(ReelgateError):
+    """The video is still being made: what was asked for needs a finished one."""
+
+
+class Expired(ReelgateError):
+    """The video was delivered, and its file is gone since."""
 
 
 class SourceUnusable(ReelgateError):
