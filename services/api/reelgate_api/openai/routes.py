@@ -186,6 +186,7 @@ class _Passing(StreamingResponse):
 @router.get(
     "/{id}/content",
     operation_id="openai_download_video",
+    status_code=200,
     response_class=_Passing,
     responses=responses(400, 401, 403, 404, 409, 416, 503)
     | {status: {"description": "The file", "content": {"video/mp4": {}}} for status in (200, 206)},
