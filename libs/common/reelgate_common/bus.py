@@ -32,6 +32,7 @@ _HEARTBEAT_SECONDS = 20
 TROUBLE = (*aio_pika.exceptions.CONNECTION_EXCEPTIONS, TimeoutError)
 
 Handle = Callable[[AbstractIncomingMessage], Awaitable[None]]
+Heard = Callable[[bytes], None]
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,43 @@ class Consumer(_Link):
             task.cancel()
 
 
+class Listener(_Link):
+    """Hears events while it is connected, by a queue that goes with the connection: what is missed is lost."""
+
+    def __init__(self, settings: RabbitSettings, name: str, routing_keys: Sequence[str], heard: Heard) -> None:
+        super().__init__(settings, name)
+        self._routing_keys = routing_keys
+        self._heard = heard
+
+    async def _serve(self, connection: AbstractConnection) -> None:
+        gone = asyncio.Event()
+        channel = await connection.channel(publisher_confirms=False)
+        underlay = await channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(lambda _: gone.set())
+        queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments=topology.live_arguments())
+        for routing_key in self._routing_keys:
+            await queue.bind(topology.EXCHANGE, routing_key)
+        await queue.consume(self._hear, no_ack=True)
+        self.ready.set()
+        await _until_closed(connection.closed(), channel.closed(), gone.wait(), self.stopping.wait())
+        if not self.stopping.is_set():
+            log.warning("listener_lost", link=self._name)
+
+    async def _hear(self, message: AbstractIncomingMessage) -> None:
+        self._heard(message.body)
+
+
+@asynccontextmanager
+async def _kept_up(link: _Link, name: str) -> AsyncIterator[None]:
+    task = asyncio.create_task(link.run(), name=name)
+    try:
+        yield
+    finally:
+        link.stopping.set()  # a connection under way may swallow the cancellation
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 class Bus:
     """A process's two connections, opened in the background: a broker that is away stops no start."""
 
@@ -247,13 +285,8 @@ class Bus:
     async def open(cls, settings: RabbitSettings, name: str) -> AsyncIterator[Self]:
         """Keep a publishing connection up until the end of the block."""
         bus = cls(settings, name)
-        task = asyncio.create_task(bus.publisher.run(), name="publisher")
-        try:
+        async with _kept_up(bus.publisher, "publisher"):
             yield bus
-        finally:
-            bus.publisher.stopping.set()  # a connection under way may swallow the cancellation
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     @asynccontextmanager
     async def consuming(self, subscriptions: Sequence[Subscription]) -> AsyncIterator[Consumer]:
@@ -264,6 +297,13 @@ class Bus:
             yield consumer
         finally:
             await consumer.stop(task)
+
+    @asynccontextmanager
+    async def listening(self, routing_keys: Sequence[str], heard: Heard) -> AsyncIterator[Listener]:
+        """Hear these events inside the block, as long as the broker is there."""
+        listener = Listener(self._settings, f"{self._name}.live", routing_keys, heard)
+        async with _kept_up(listener, "listener"):
+            yield listener
 
     async def declare(self) -> None:
         """Mend the topology over a connection of its own."""

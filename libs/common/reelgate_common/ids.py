@@ -1,5 +1,6 @@
 """New identifiers: UUIDv7, so that rows made together lie together and sort by time."""
 
+from datetime import datetime
 from uuid import UUID
 
 from uuid_utils import compat
@@ -8,3 +9,8 @@ from uuid_utils import compat
 def new_id() -> UUID:
     """A UUIDv7 as the standard library's UUID."""
     return compat.uuid7()
+
+
+def first_id(at: datetime) -> UUID:
+    """The lowest UUIDv7 of a moment: everything made before it has a lower one, as far as clocks agree."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)

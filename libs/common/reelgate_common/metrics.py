@@ -34,3 +34,5 @@ webhook_endpoints_disabled = Counter(
     "reelgate_webhook_endpoints_disabled_total", "Endpoints that were given up, by reason.", ["reason"]
 )
 webhook_queue_age = Gauge("reelgate_webhook_queue_seconds", "How long the outgoing webhook that waits longest is due.")
+live_streams = Gauge("reelgate_live_streams", "Live streams and long polls that are open.")
+live_reads = Counter("reelgate_live_reads_total", "Queries for what open streams wait for, however many they are.")

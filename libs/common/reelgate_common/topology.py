@@ -8,7 +8,7 @@ with new arguments.
 from dataclasses import dataclass
 from typing import Any
 
-from reelgate_common.messages import CallbackReceived, Event, JobCanceled, JobFailed, JobRequested
+from reelgate_common.messages import EVENTS, CallbackReceived, Event, JobCanceled, JobFailed, JobRequested
 
 EXCHANGE = "reelgate.events"  # topic; routing key = the event's name
 DEAD_LETTERS = "reelgate.dead-letters"  # direct; routing key = the queue a message was rejected from
@@ -49,6 +49,11 @@ QUEUES = (JOB_REQUESTED, CALLBACK_RECEIVED, JOB_FAILED, JOB_CANCELED)
 # A message nobody durable listens for is published without `mandatory`, or it would never leave the outbox.
 LISTENED_TO = frozenset(queue.event.routing_key for queue in QUEUES)
 
+# What each api process wakes its live streams for, by a queue that goes with its connection. Never what a durable
+# queue listens to: one more queue would hide from `mandatory` that the durable one is missing.
+LIVE = tuple(event.routing_key for event in EVENTS if event.routing_key not in LISTENED_TO)
+_LIVE_LENGTH = 10_000  # the oldest go first: a stream that missed one is told by the next sweep
+
 _SAFE: dict[str, Any] = {
     "x-queue-type": "quorum",
     "x-dead-letter-strategy": "at-least-once",
@@ -75,6 +80,11 @@ def retry_arguments(queue: Queue) -> dict[str, Any]:
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": queue.name,
     }
+
+
+def live_arguments() -> dict[str, Any]:
+    """Nothing is kept for a process that does not keep up: the events are only wake-ups."""
+    return {"x-queue-type": "classic", "x-max-length": _LIVE_LENGTH}
 
 
 def parked_arguments() -> dict[str, Any]:

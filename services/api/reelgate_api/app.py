@@ -14,6 +14,8 @@ from reelgate_api.limits.handlers import Limiter
 from reelgate_api.openai import fields as openai_fields
 from reelgate_api.openai import routes as openai_routes
 from reelgate_api.openai.provider import VideoFiles
+from reelgate_api.live.hub import Hub
+from reelgate_api.live.routes import router as live_router
 from reelgate_api.provider import CallbackService
 from reelgate_api.routes import router
 from reelgate_api.settings import Settings
@@ -43,7 +45,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         if settings.max_queued:
             await stack.enter_async_context(background(limiter.queue.run()))
         files = await stack.enter_async_context(VideoFiles.open(trusted=settings.kie_ai_api_endpoint))
-        yield Parts(settings, core.db, core.bus, core.relay, verifier, callback, watch, limiter, core.kie, files)
+        hub = await stack.enter_async_context(Hub.open(core.db, core.bus, settings))
+        yield Parts(settings, core.db, core.bus, core.relay, verifier, callback, watch, limiter, core.kie, files, hub)
 
 
 def _checks(request: Request) -> dict[str, health.Check]:
@@ -76,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(wallets_router)
     app.include_router(webhooks)
     app.include_router(openai_routes.router)
+    app.include_router(live_router)
     app.routes.extend(health.routes(_checks, degraded=_degraded))
     problems.install(app)
     image_bytes = settings.max_image_bytes + image_form.FRAME_BYTES
@@ -90,7 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
             CORSMiddleware,
             allow_origins=settings.cors_allow_origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID"],
             expose_headers=["ETag", "Retry-After", "Location", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy"],
         )
     return app

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated, TypedDict
 
@@ -9,6 +10,7 @@ from fastapi import Depends, Header, Request
 
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.openai.provider import VideoFiles
+from reelgate_api.live.hub import Hub, Permit
 from reelgate_api.provider import CallbackService
 from reelgate_api.settings import Settings
 from reelgate_api.vendor_watch import VendorWatch
@@ -39,6 +41,7 @@ class Parts:
     limiter: Limiter
     kie: KieClient
     video_files: VideoFiles
+    hub: Hub
     image_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IMAGES_AT_ONCE))
 
 
@@ -97,3 +100,14 @@ async def get_idempotency_key(idempotency_key: Annotated[str | None, Header()] =
 
 
 IdempotencyKey = Annotated[str | None, Depends(get_idempotency_key)]
+
+
+async def get_permit(
+    parts: PartsDep, caller: CallerDep, authorization: Annotated[str | None, Header()] = None
+) -> AsyncIterator[Permit]:
+    """A place for a live stream, until its response has ended."""
+    with parts.hub.permit(_bearer(authorization), caller) as permit:
+        yield permit
+
+
+PermitDep = Annotated[Permit, Depends(get_permit)]

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from reelgate_api import further, handlers
 from reelgate_api.dependencies import CallerDep, IdempotencyKey, Parts, PartsDep, check_cron_secret
 from reelgate_api.limits.headers import headers as rate_limit_headers
+from reelgate_api.live import handlers as live
 from reelgate_api.problems import responses
 from reelgate_api.schemas import (
     Accepted,
@@ -132,20 +133,34 @@ async def get_status(parts: PartsDep) -> Status:
     responses=responses(304, 400, 401, 403, 404, 503),
 )
 async def get_video(
+    *,
     id: JobId,  # noqa: A002 -- the name in the path
     caller: CallerDep,
     parts: PartsDep,
     response: Response,
     if_none_match: Annotated[str | None, Header()] = None,
+    wait: Annotated[
+        int, Query(ge=0, le=60, description="Seconds to wait for a change: since If-None-Match, or since now.")
+    ] = 0,
 ) -> Any:
     """A job as it stands. Poll with the ETag until its status is completed or failed."""
     job = await handlers.get(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
-    etag = f'"{job.version}"'
+    if wait and (if_none_match is None or _is_named(job, if_none_match)):
+        job = await live.until_changed(job, seconds=wait, hub=parts.hub)
+    etag = _etag(job)
     headers = {"ETag": etag} if job.status.is_final else {"ETag": etag, "Retry-After": str(_POLL_SECONDS)}
-    if if_none_match and {etag, "*"} & {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
+    if if_none_match and _is_named(job, if_none_match):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)
     return _envelope(job)
+
+
+def _etag(job: Job) -> str:
+    return f'"{job.version}"'
+
+
+def _is_named(job: Job, if_none_match: str) -> bool:
+    return bool({_etag(job), "*"} & {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")})
 
 
 def _envelope(job: Job) -> JobEnvelope:

@@ -11,7 +11,7 @@ from pydantic_settings import NoDecode
 from reelgate_common.domain import pricing
 from reelgate_common.domain.pricing import Prices
 from reelgate_common.service import ServiceSettings
-from reelgate_common.settings import BaseUrl, PublicUrlSettings, WebhookSettings, Words
+from reelgate_common.settings import BaseUrl, PublicUrlSettings, Seconds, WebhookSettings, Words
 
 
 class Settings(ServiceSettings, PublicUrlSettings, WebhookSettings):
@@ -41,6 +41,8 @@ class Settings(ServiceSettings, PublicUrlSettings, WebhookSettings):
     max_queued: int = Field(default=0, ge=0, le=1_000_000)
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    max_streams: int = Field(default=10_000, ge=0)
+    live_sweep_seconds: Seconds = 2
 
     @field_validator("credits_per_video", mode="before")
     @classmethod

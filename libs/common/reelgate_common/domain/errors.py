@@ -18,6 +18,7 @@ ReelgateError
 │   ├── TooManyQueued       too many jobs of a wallet wait to be sent
 │   └── QueueFull           too many jobs of everybody wait to be sent
 └── Unavailable             a part we depend on is away; nothing was changed
+    └── TooManyStreams      this process holds as many live streams as it may
 """
 
 from reelgate_common.domain.quota import Quota
@@ -126,3 +127,7 @@ class QueueFull(TryLater):
 
 class Unavailable(ReelgateError):
     """The database, the broker or the vendor is away; nothing was changed, try again."""
+
+
+class TooManyStreams(Unavailable):
+    """This process holds as many live streams as it may; another, or a later try, may take it."""

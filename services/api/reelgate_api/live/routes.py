@@ -1,0 +1,103 @@
+"""HTTP in for live streams."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Header, Response
+from fastapi.sse import EventSourceResponse
+from starlette.types import Receive, Scope, Send
+
+from reelgate_api import handlers
+from reelgate_api.dependencies import CallerDep, PartsDep, PermitDep
+from reelgate_api.live import handlers as live
+from reelgate_api.live.feed import moment
+from reelgate_api.problems import responses
+from reelgate_api.routes import JobId
+from reelgate_common.domain.errors import InvalidInput, Unavailable
+
+log = structlog.get_logger(__name__)
+
+router = APIRouter(tags=["live"])
+
+LastEventId = Annotated[
+    str | None, Header(description="The id of the last event received: tells first what came after it.")
+]
+_DIGITS = 16  # microseconds since 1970, for 250 years to come
+
+
+class _Stream(EventSourceResponse):
+    """Events already encoded, once for everyone who gets them."""
+
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the events or the client end; either way nothing stays behind."""
+        async with aclosing(self._events):
+            await super().__call__(scope, receive, send)
+
+    async def stream_response(self, send: Send) -> None:
+        """End when the database is away: the client comes back and goes on where it was."""
+        try:
+            await super().stream_response(send)
+        except Unavailable as error:
+            log.warning("stream_cut_short", error=str(error))
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _seen(last_event_id: str | None) -> int | None:
+    if last_event_id is None:
+        return None
+    if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= _DIGITS):
+        raise InvalidInput("Last-Event-ID", "Last-Event-ID must be the id of an event of this stream")
+    return int(last_event_id)
+
+
+@router.get(
+    "/api/video/jobs/{id}/events",
+    response_class=EventSourceResponse,
+    operation_id="follow_video",
+    responses={**responses(400, 401, 403, 404, 503), 204: {"description": "Everything was told: do not come back."}},
+)
+async def follow_video(
+    *,
+    id: JobId,  # noqa: A002
+    caller: CallerDep,
+    parts: PartsDep,
+    permit: PermitDep,
+    last_event_id: LastEventId = None,
+) -> Any:
+    """What happens to a job, as it happens (server-sent events). Ends when it is delivered or refunded.
+
+    The first event is `job`, how it stands; with Last-Event-ID it is whatever came after that event.
+    """
+    seen = _seen(last_event_id)
+    job = await handlers.get(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
+    if live.has_all(job, seen):
+        return Response(status_code=204)
+    return _Stream(live.follow_job(job, seen, permit=permit))
+
+
+@router.get(
+    "/api/wallets/{wallet_address}/events",
+    response_class=EventSourceResponse,
+    operation_id="follow_wallet",
+    responses=responses(400, 401, 403, 404, 503),
+)
+async def follow_wallet(
+    wallet_address: str,
+    caller: CallerDep,
+    parts: PartsDep,
+    permit: PermitDep,
+    last_event_id: LastEventId = None,
+) -> Any:
+    """What happens to the jobs of a wallet from now on, as it happens (server-sent events).
+
+    With Last-Event-ID, from that event on: nothing is left out, and what lies around it may come twice.
+    """
+    seen = _seen(last_event_id)
+    await handlers.balance(wallet_address, caller=caller, db=parts.db)
+    return _Stream(live.follow_wallet(wallet_address, moment(seen) if seen is not None else None, permit=permit))
