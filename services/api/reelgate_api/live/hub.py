@@ -148,12 +148,13 @@ class Hub:
     def hear(self, body: bytes) -> None:
         """Take note of a broker's event."""
         try:
-            job_id = Event.read(body).job_id
+            event = Event.read(body)
         except UnreadableMessage as error:
             log.warning("live_event_unreadable", error=str(error))
             return
-        if self._wallets or job_id in self._jobs:
-            self._touch(job_id)
+        feed = self._jobs.get(event.job_id)
+        if self._wallets or (feed and feed.job.version < event.job_version):
+            self._touch(event.job_id)
 
     def _touch(self, job_id: UUID) -> None:
         self._heard.add(job_id)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Header, Response
-from fastapi.sse import EventSourceResponse
+from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from reelgate_api import handlers
@@ -27,8 +27,10 @@ LastEventId = Annotated[
 _DIGITS = 16  # microseconds since 1970, for 250 years to come
 
 
-class _Stream(EventSourceResponse):
+class EventStream(StreamingResponse):
     """Events already encoded, once for everyone who gets them."""
+
+    media_type = "text/event-stream"
 
     def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
         super().__init__(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -58,7 +60,7 @@ def _seen(last_event_id: str | None) -> int | None:
 
 @router.get(
     "/api/video/jobs/{id}/events",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
     operation_id="follow_video",
     responses={**responses(400, 401, 403, 404, 503), 204: {"description": "Everything was told: do not come back."}},
 )
@@ -78,12 +80,12 @@ async def follow_video(
     job = await handlers.get(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
     if live.has_all(job, seen):
         return Response(status_code=204)
-    return _Stream(live.follow_job(job, seen, permit=permit))
+    return EventStream(live.follow_job(job, seen, permit=permit))
 
 
 @router.get(
     "/api/wallets/{wallet_address}/events",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
     operation_id="follow_wallet",
     responses=responses(400, 401, 403, 404, 503),
 )
@@ -100,4 +102,4 @@ async def follow_wallet(
     """
     seen = _seen(last_event_id)
     await handlers.balance(wallet_address, caller=caller, db=parts.db)
-    return _Stream(live.follow_wallet(wallet_address, moment(seen) if seen is not None else None, permit=permit))
+    return EventStream(live.follow_wallet(wallet_address, moment(seen) if seen is not None else None, permit=permit))
