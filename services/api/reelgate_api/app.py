@@ -11,11 +11,11 @@ from reelgate_api.dependencies import Parts, State
 from reelgate_api.images import form as image_form
 from reelgate_api.images import routes as image_routes
 from reelgate_api.limits.handlers import Limiter
+from reelgate_api.live.hub import Hub
+from reelgate_api.live.routes import router as live_router
 from reelgate_api.openai import fields as openai_fields
 from reelgate_api.openai import routes as openai_routes
 from reelgate_api.openai.provider import VideoFiles
-from reelgate_api.live.hub import Hub
-from reelgate_api.live.routes import router as live_router
 from reelgate_api.provider import CallbackService
 from reelgate_api.routes import router
 from reelgate_api.settings import Settings

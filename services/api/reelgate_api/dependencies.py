@@ -9,8 +9,8 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Header, Request
 
 from reelgate_api.limits.handlers import Limiter
-from reelgate_api.openai.provider import VideoFiles
 from reelgate_api.live.hub import Hub, Permit
+from reelgate_api.openai.provider import VideoFiles
 from reelgate_api.provider import CallbackService
 from reelgate_api.settings import Settings
 from reelgate_api.vendor_watch import VendorWatch

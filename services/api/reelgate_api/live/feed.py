@@ -13,8 +13,8 @@ from uuid import UUID
 from reelgate_api.live import sse
 from reelgate_api.live.repository import Entry, News
 from reelgate_api.live.schemas import LiveEvent
-from reelgate_api.schemas import JobView
 from reelgate_common.domain.job import BY_DEADLINE, Job, JobStatus
+from reelgate_common.views import JobView
 
 BEHIND = -1  # a position from which nothing is kept any more
 # What was committed within it of a moment may have become visible after it: no transaction here lasts longer.

@@ -15,6 +15,7 @@ from reelgate_api.live import handlers as live
 from reelgate_api.live.feed import moment
 from reelgate_api.problems import responses
 from reelgate_api.routes import JobId
+from reelgate_api.wallets import handlers as wallets
 from reelgate_common.domain.errors import InvalidInput, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -60,6 +61,7 @@ def _seen(last_event_id: str | None) -> int | None:
 
 @router.get(
     "/api/video/jobs/{id}/events",
+    status_code=200,
     response_class=EventStream,
     operation_id="follow_video",
     responses={**responses(400, 401, 403, 404, 503), 204: {"description": "Everything was told: do not come back."}},
@@ -85,6 +87,7 @@ async def follow_video(
 
 @router.get(
     "/api/wallets/{wallet_address}/events",
+    status_code=200,
     response_class=EventStream,
     operation_id="follow_wallet",
     responses=responses(400, 401, 403, 404, 503),
@@ -101,5 +104,5 @@ async def follow_wallet(
     With Last-Event-ID, from that event on: nothing is left out, and what lies around it may come twice.
     """
     seen = _seen(last_event_id)
-    await handlers.balance(wallet_address, caller=caller, db=parts.db)
+    await wallets.balance(wallet_address, caller=caller, db=parts.db)
     return EventStream(live.follow_wallet(wallet_address, moment(seen) if seen is not None else None, permit=permit))

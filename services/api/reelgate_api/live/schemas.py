@@ -5,8 +5,8 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
-from reelgate_api.schemas import JobView
 from reelgate_common.domain.job import Job
+from reelgate_common.views import JobView
 
 
 class LiveEvent(BaseModel):
