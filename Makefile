@@ -34,8 +34,9 @@ test: $(VENV)/.ready ## Run every test, with a database and a broker of their ow
 chaos: $(VENV)/.ready ## Break everything at random for CHAOS_SECONDS=600 (CHAOS_SEED repeats a round), after the fault suite
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(LOCAL) test -- python -m pytest -v tests/chaos tests/model $(ARGS)
 
-bench: $(VENV)/.ready ## Measure the accept path and the pipeline on this machine
+bench: $(VENV)/.ready ## Measure the accept path, the pipeline and the use of the send window on this machine
 	@$(PY) tests/bench/bench.py
+	@$(PY) tests/bench/window.py
 
 lint: $(VENV)/.ready ## Check format, style, types and who imports whom
 	$(PY) -m ruff format --check .

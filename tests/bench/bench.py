@@ -36,6 +36,7 @@ WALLETS = 200
 ENVIRONMENT = {
     "STACK": STACK,
     "KIE_SENDS_PER_WINDOW": "100000",
+    "KIE_QUERIES_PER_SECOND": "100000",
     "SIM_VIDEO_SECONDS": "0.05",
     "SIGNUP_CREDITS": "1000000",
     "LOG_LEVEL": "WARNING",
@@ -54,13 +55,13 @@ class Figure:
 
 
 @contextlib.contextmanager
-def stack():
+def stack(environment: dict[str, str]):
     """A local stack for the length of the block; yields what its stack.env says."""
-    env = os.environ | ENVIRONMENT
+    env = os.environ | environment
     command = [sys.executable, "-m", "reelgate_local"]
     subprocess.run([*command, "up"], env=env, cwd=ROOT, check=True)
     try:
-        lines = (ROOT / ".local" / STACK / "stack.env").read_text().splitlines()
+        lines = (ROOT / ".local" / environment["STACK"] / "stack.env").read_text().splitlines()
         yield dict(line.split("=", 1) for line in lines if "=" in line)
     finally:
         subprocess.run([*command, "down"], env=env, cwd=ROOT, check=True)
@@ -215,7 +216,7 @@ def show(figures: list[Figure]) -> None:
 
 def main() -> None:
     """Measure and show."""
-    with stack() as env:
+    with stack(ENVIRONMENT) as env:
         show(asyncio.run(measure(env)))
 
 

@@ -1,0 +1,104 @@
+"""How much of the vendor's window is used while work waits, by one submitter and by several: part of `make bench`.
+
+The simulator enforces the window and refuses what comes too soon, as Kie.ai does. Counted is what it took.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import asyncpg
+import bench
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+SENDS, SECONDS = 20, 10.0  # the vendor's window
+WINDOWS = int(os.environ.get("BENCH_WINDOWS", "6"))  # measured for each figure
+REPLICAS = (1, 2, 8)
+
+ENVIRONMENT = {
+    "STACK": "bench-window",
+    "KIE_SENDS_PER_WINDOW": str(SENDS),
+    "KIE_SEND_WINDOW_SECONDS": str(SECONDS),
+    "SIM_VIDEO_SECONDS": "0.5",
+    "SIGNUP_CREDITS": "1000000",
+    "LOG_LEVEL": "WARNING",
+}
+
+_SENT = """
+    SELECT count(*) FILTER (WHERE started_at > $1 AND outcome = 'accepted') AS taken,
+           count(*) FILTER (WHERE started_at > $1 AND outcome = 'throttled') AS refused
+      FROM job_attempts
+"""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What was sent in so many windows."""
+
+    replicas: int
+    taken: int
+    refused: int
+
+    @property
+    def share(self) -> float:
+        """Of what the vendor allows."""
+        return self.taken / (WINDOWS * SENDS)
+
+
+async def _measure(env: dict[str, str], replicas: int) -> Use:
+    connection = await asyncpg.connect(env["DATABASE_URL"])
+    try:
+        await asyncio.sleep(2 * SECONDS)  # past the start, when the whole window is free
+        since = await connection.fetchval("SELECT clock_timestamp()")
+        await asyncio.sleep(WINDOWS * SECONDS)
+        [row] = await connection.fetch(_SENT, since)
+        return Use(replicas, row["taken"], row["refused"])
+    finally:
+        await connection.close()
+
+
+async def _fill(env: dict[str, str], jobs: int) -> None:
+    headers = {"Authorization": f"Bearer {env['API_KEY']}"}
+    async with httpx.AsyncClient(base_url=env["API_URL"], headers=headers) as client:
+        for i in range(jobs):
+            body = bench.body(f"window-{i % 7}")
+            answer = await client.post(
+                "/api/video/generate", content=body, headers={"Content-Type": "application/json"}
+            )
+            answer.raise_for_status()
+
+
+def _submitter(env: dict[str, str]) -> subprocess.Popen[bytes]:
+    ours = {
+        "KIE_AI_API_ENDPOINT": env["SIMULATOR_URL"],
+        "KIE_AI_API_KEY": "bench",
+        "PUBLIC_BASE_URL": env["API_URL"],
+        "HTTP_PORT": "0",
+    }
+    return subprocess.Popen([sys.executable, "-m", "reelgate_submitter"], env=os.environ | ENVIRONMENT | env | ours)
+
+
+def main() -> None:
+    """Measure with one submitter after the other added."""
+    table = Table("submitters", "sends taken", "of the window", "refused (429)")
+    os.environ["KIE_AI_API_KEY"] = "bench"
+    with bench.stack(ENVIRONMENT) as env:
+        asyncio.run(_fill(env, int((WINDOWS + 3) * SENDS * len(REPLICAS))))
+        more: list[subprocess.Popen[bytes]] = []
+        try:
+            for replicas in REPLICAS:
+                more += [_submitter(env) for _ in range(replicas - 1 - len(more))]
+                use = asyncio.run(_measure(env, replicas))
+                table.add_row(str(use.replicas), str(use.taken), f"{use.share:.1%}", str(use.refused))
+        finally:
+            for process in more:
+                process.terminate()
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
