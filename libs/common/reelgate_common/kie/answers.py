@@ -232,7 +232,10 @@ def is_on(url: str, hosts: Collection[str]) -> bool:
 
     A URL whose host browsers and Python may read differently is on none.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # which Python finds wrong differs by its version
+        return False
     if not _PLAIN_HOST.fullmatch(parts.netloc):
         return False
     host = (parts.hostname or "").removesuffix(".")
