@@ -491,3 +491,38 @@ async def test_what_does_not_finish_at_a_stop_comes_again(own_queue, consuming, 
 
     again = await take(own_queue.name)
     assert (json.loads(again.body)["event_id"], again.redelivered) == (str(sent.event_id), True)
+
+
+# Listener --------------------------------------------------------------------------------------------
+
+
+async def test_every_listener_hears_an_event_and_only_what_it_asked_for(bus, eventually):
+    heard = [[], []]
+    async with bus.listening(["test.a"], heard[0].append) as one, bus.listening(["test.a"], heard[1].append) as other:
+        await asyncio.gather(one.ready.wait(), other.ready.wait())
+        for routing_key in ("test.b", "test.a"):
+            body = routing_key.encode()
+            await bus.publisher.publish(routing_key=routing_key, message_id="1", body=body, headers={})
+
+        await eventually(lambda: all(heard))
+
+    assert heard == [[b"test.a"], [b"test.a"]]
+
+
+async def test_a_listener_comes_back_after_its_connection_is_cut(bus, wire, quick_reconnects, eventually):
+    heard = []
+    listening = Bus(wire.settings, "tests").listening(["test.a"], heard.append)
+    async with listening as listener:
+        await eventually(listener.ready.is_set)
+        wire.cut()
+        await eventually(lambda: wire.connections == 2 and listener.ready.is_set())
+
+        await bus.publisher.publish(routing_key="test.a", message_id="1", body=b"again", headers={})
+
+        await eventually(lambda: heard == [b"again"])
+
+
+def test_no_live_queue_hides_that_a_durable_one_is_missing():
+    """What both listen to would count as routed, and leave the outbox, with the durable queue gone."""
+    assert set(topology.LIVE) == {"job.submitted", "job.completed", "job.refunded", "job.recovered"}
+    assert not topology.LISTENED_TO.intersection(topology.LIVE)

@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import os
+import re
+import shutil
 import signal
 import socket
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -27,6 +30,7 @@ from reelgate_common.settings import JobSettings
 NEVER = 3600  # seconds between sweeps: then only the broker tells
 OFTEN = 0.05
 POLICY = JobSettings()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "live.md").read_text(encoding="utf-8")
 
 
 @dataclass
@@ -310,6 +314,16 @@ async def test_a_silent_stream_gives_signs_of_life(api, make_job, monkeypatch):
     assert set(stream.comments) == {": keep-alive"}
 
 
+async def test_a_page_of_another_origin_may_come_back_with_what_it_saw(open_api):
+    asks = {
+        "Origin": "https://app.example",
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "authorization,last-event-id",
+    }
+    async with open_api(cors_allow_origins=["https://app.example"]) as api:
+        assert (await api.http.options("/api/wallets/wallet/events", headers=asks)).status_code == 200
+
+
 # The broker wakes, the database tells ----------------------------------------------------------------
 
 
@@ -526,7 +540,7 @@ async def test_a_wallets_stream_tells_of_all_its_jobs_and_of_no_others(sweeping,
     await happens.noted(mine[1])
     new = await make_job()
     await happens.delivered(mine[0])
-    told = await stream.until("completed")
+    told = [await stream.next() for _ in range(3)]
 
     assert {(event.data["job"]["id"], event.name) for event in told} == {
         (str(mine[1].id), "noted"),
@@ -595,25 +609,26 @@ async def test_more_at_once_than_is_kept_is_told_once_and_in_order(sweeping, db,
     stream = await sweeping.follow_wallet()
     await stream.next()
 
-    async with db.transaction() as tx:
-        for _ in range(300):
-            await jobs.note(tx, job.id, step="noted", by="tests")
-    await happens.noted(job, step="last")
-    told = [event.seq for event in await stream.until("last") if event.seq > job.version]
+    told = []
+    for last in ("first", "second"):
+        async with db.transaction() as tx:
+            for _ in range(300):
+                await jobs.note(tx, job.id, step="noted", by="tests")
+        await happens.noted(job, step=last)
+        told += [event.seq for event in await stream.until(last) if event.seq > job.version]
 
-    assert told == list(range(job.version + 1, job.version + 302))
+    assert told == list(range(job.version + 1, job.version + 603))
 
 
 async def test_a_moment_to_come_counts_as_now(sweeping, make_job, happens):
     job = await make_job()
     tomorrow = int((datetime.now(UTC) + timedelta(days=1)).timestamp() * 1e6)
+
     stream = await sweeping.follow_wallet(last_id=str(tomorrow))
-    await stream.next()
 
+    assert int((await stream.next()).id) < tomorrow
     await happens.noted(job)
-
     assert names(await stream.until("noted"))[-1] == "noted"
-    assert int(stream.last_id) < tomorrow
 
 
 # Long polls ------------------------------------------------------------------------------------------
@@ -680,3 +695,46 @@ async def test_a_wait_beyond_its_bounds_is_refused(api, make_job, wait):
     answer = await api.http.get(f"/api/video/jobs/{job.id}", params={"wait": wait})
 
     assert (answer.status_code, answer.json()["field"]) == (400, "wait")
+
+
+# The clients of docs/live.md -------------------------------------------------------------------------
+
+
+async def run_python(url, tell):
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)[1], names)
+
+    def follow():
+        for name, event in names["follow"](url, {}):
+            tell(f"{name} {event['job']['status']}")
+
+    await asyncio.to_thread(follow)
+
+
+async def run_javascript(url, tell):
+    code = re.search(r"```js\n(.*?)```", DOCUMENT, re.DOTALL)[1].split("await follow(`")[0]
+    code += f'await follow("{url}", {{}}, (name, event) => console.log(name, event.job.status));'
+    node = await asyncio.create_subprocess_exec(
+        "node", "--input-type=module", "-e", code, stdout=asyncio.subprocess.PIPE
+    )
+    async for line in node.stdout:
+        tell(line.decode().strip())
+    assert await node.wait() == 0
+
+
+@pytest.mark.parametrize("run", [run_python, run_javascript])
+async def test_the_documented_clients_follow_a_job_to_its_end(api, make_job, happens, eventually, run):
+    if run is run_javascript and shutil.which("node") is None:
+        pytest.skip("no node here")
+    job, told = await make_job(JobStatus.PROCESSING), []
+    following = asyncio.create_task(run(f"{api.http.base_url}/api/video/jobs/{job.id}/events", told.append))
+    await eventually(lambda: told)
+    [gone] = api.server.server_state.connections
+    gone.transport.abort()
+    await eventually(lambda: open_streams() == 0)
+
+    await happens.noted(job)
+    await happens.delivered(job)
+    await asyncio.wait_for(following, 30)
+
+    assert told == ["job processing", "noted completed", "completed completed"]

@@ -25,6 +25,7 @@ router = APIRouter(tags=["live"])
 LastEventId = Annotated[
     str | None, Header(description="The id of the last event received: tells first what came after it.")
 ]
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # the second keeps nginx from collecting them
 _DIGITS = 16  # microseconds since 1970, for 250 years to come
 
 
@@ -32,14 +33,11 @@ class EventStream(StreamingResponse):
     """Events already encoded, once for everyone who gets them."""
 
     media_type = "text/event-stream"
-
-    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        self._events = events
+    body_iterator: AsyncGenerator[bytes, None]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the events or the client end; either way nothing stays behind."""
-        async with aclosing(self._events):
+        async with aclosing(self.body_iterator):
             await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
@@ -82,7 +80,7 @@ async def follow_video(
     job = await handlers.get(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
     if live.has_all(job, seen):
         return Response(status_code=204)
-    return EventStream(live.follow_job(job, seen, permit=permit))
+    return EventStream(live.follow_job(job, seen, permit=permit), headers=_HEADERS)
 
 
 @router.get(
@@ -105,4 +103,5 @@ async def follow_wallet(
     """
     seen = _seen(last_event_id)
     await wallets.balance(wallet_address, caller=caller, db=parts.db)
-    return EventStream(live.follow_wallet(wallet_address, moment(seen) if seen is not None else None, permit=permit))
+    since = moment(seen) if seen is not None else None
+    return EventStream(live.follow_wallet(wallet_address, since, permit=permit), headers=_HEADERS)
