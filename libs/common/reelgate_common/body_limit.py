@@ -1,15 +1,10 @@
 """A limit on request bodies, kept before anything is parsed."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-# What is still taken, and thrown away, from a client that was refused before its body came.
-_DRAINED_BYTES = 16 * 1024 * 1024
-_DRAINED_SECONDS = 10
 
 
 class _TooMuch(Exception):
@@ -30,26 +25,6 @@ def _too_large(_: Scope, detail: str) -> Response:
         "error": detail,
     }
     return JSONResponse(body, status_code=413, media_type="application/problem+json")
-
-
-async def _drain(scope: Scope, receive: Receive) -> bool:
-    """Let a client finish what it sends, or it would meet a reset instead of its answer; whether it did.
-
-    One that expects to be told to continue has not begun, and is not told.
-    """
-    if b"expect" in dict(scope["headers"]):
-        return False
-    left = _DRAINED_BYTES
-    try:
-        async with asyncio.timeout(_DRAINED_SECONDS):
-            while left > 0:
-                message = await receive()
-                left -= len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return True
-    except TimeoutError:
-        pass
-    return False
 
 
 class BodyLimit:
@@ -80,7 +55,6 @@ class BodyLimit:
         limit = self._streamed.get(scope["path"], self._max_bytes)
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > limit:
-            await _drain(scope, receive)
             await self._refuse(scope, receive, send, limit=limit)
         elif scope["path"] in self._streamed:
             await self._stream(scope, receive, send, limit=limit)
@@ -134,8 +108,7 @@ class BodyLimit:
             return message
 
         async def answer(message: Message) -> None:
-            is_early = message["type"] == "http.response.start" and not is_whole
-            if is_early and not await _drain(scope, receive):  # closed, or the server would read the rest
+            if message["type"] == "http.response.start" and not is_whole:  # or the server would read the rest
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 

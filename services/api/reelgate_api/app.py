@@ -15,6 +15,7 @@ from reelgate_api.live.hub import Hub
 from reelgate_api.live.routes import router as live_router
 from reelgate_api.openai import fields as openai_fields
 from reelgate_api.openai import routes as openai_routes
+from reelgate_api.openai.patience import Patience
 from reelgate_api.openai.provider import VideoFiles
 from reelgate_api.provider import CallbackService
 from reelgate_api.routes import router
@@ -89,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         streamed={image_routes.PATH: image_bytes, openai_routes.PATH: openai_fields.max_bytes(settings)},
         answer=problems.too_large,
     )
+    app.add_middleware(Patience, path=openai_routes.PATH)
     if settings.cors_allow_origins:
         app.add_middleware(
             CORSMiddleware,

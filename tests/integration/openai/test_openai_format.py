@@ -187,7 +187,9 @@ async def test_bad_input_names_the_field_and_the_fix_and_changes_nothing(post, f
     ],
 )
 async def test_a_form_that_cannot_be_read_is_named(post, form, param):
-    answer = await post(data=CAT | form, files={})
+    texts = [(name, text) for name, given in form.items() for text in ([given] if isinstance(given, str) else given)]
+
+    answer = await post(files=[(name, (None, text)) for name, text in [*CAT.items(), *texts]])
 
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
@@ -272,8 +274,8 @@ async def test_a_path_and_a_method_that_are_not_there_are_told_in_the_format(cli
 
 
 async def test_too_large_a_body_is_told_in_the_format(client):
-    with pytest.raises(openai.APIStatusError, match="larger than 262144 bytes") as caught:
-        await client.videos.create(prompt="x" * 300_000)
+    with pytest.raises(openai.APIStatusError, match=r"larger than \d+ bytes") as caught:
+        await client.videos.create(prompt="x" * 15_000_000)
 
     assert (caught.value.status_code, caught.value.code) == (413, "too_large")
 
