@@ -391,7 +391,7 @@ async def test_a_thousand_streams_of_one_job_cost_one_query(api, make_job, happe
     told = await asyncio.gather(*(stream.until("end") for stream in streams))
 
     assert [names(events) for events in told] == [["completed", "end"]] * 1000
-    assert reads() == before + 2
+    assert reads() <= before + 2
     await eventually(lambda: open_streams() == 0)
 
 
@@ -650,7 +650,8 @@ async def test_a_long_poll_is_answered_by_the_change_and_not_before(api, make_jo
 
     assert [answer.json()["job"]["status"] for answer in answers] == ["completed"] * 2
     assert {answer.headers["etag"] for answer in answers} == {f'"{job.version + 1}"'}
-    assert (open_streams(), reads()) == (0, before + 2)
+    assert open_streams() == 0
+    assert reads() <= before + 2
 
 
 async def test_a_long_poll_is_answered_at_once_when_the_job_changed_before(api, make_job):
