@@ -125,7 +125,7 @@ async def client(open_client, server):
 def job(make_request):
     asked = make_request(watermark="me")
     values = dict.fromkeys(Job.__dataclass_fields__) | {
-        name: getattr(asked, name) for name in asked.__dataclass_fields__
+        name: getattr(asked, name) for name in asked.__dataclass_fields__.keys() & Job.__dataclass_fields__.keys()
     }
     now = datetime.now(UTC)
     values |= {"id": uuid4(), "status": JobStatus.SUBMITTING, "created_at": now, "image_urls": list(asked.image_urls)}

@@ -58,7 +58,7 @@ def make_job(make_request):
     def make(**overrides):
         asked = make_request(**overrides)
         values = dict.fromkeys(Job.__dataclass_fields__) | {
-            name: getattr(asked, name) for name in asked.__dataclass_fields__
+            name: getattr(asked, name) for name in asked.__dataclass_fields__.keys() & Job.__dataclass_fields__.keys()
         }
         values |= {"id": uuid4(), "status": JobStatus.SUBMITTING, "created_at": datetime.now(UTC)}
         return Job(**values | {"image_urls": list(asked.image_urls)})

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from reelgate_api import handlers as api
+from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings as ApiSettings
 from reelgate_callback import handlers as callback
 from reelgate_callback.handlers import Webhook
@@ -132,7 +133,15 @@ class LifeOfJobs(RuleBasedStateMachine):
         asked = self.tools["make_request"](wallet_address=wallet, prompt=PROMPT)
         chosen = ApiSettings(**NEEDED)
         try:
-            accepted = await api.accept(asked, key=key, caller=ANYONE, db=self.db, relay=self.relay, settings=chosen)
+            accepted = await api.accept(
+                asked,
+                key=key,
+                caller=ANYONE,
+                db=self.db,
+                relay=self.relay,
+                settings=chosen,
+                limiter=Limiter(self.db, chosen),
+            )
         except InsufficientCredits:
             return
         if accepted.job_id not in self.jobs:

@@ -12,6 +12,7 @@ import promises
 from explorer import Actor
 
 from reelgate_api import handlers as api
+from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings as ApiSettings
 from reelgate_callback import handlers as callback
 from reelgate_callback.handlers import Webhook
@@ -206,7 +207,15 @@ class World:
         request = VideoRequest(wallet_address=self.wallet, **REQUEST)
         settings = _settings(ApiSettings)
         try:
-            accepted = await api.accept(request, key=key, caller=OPERATOR, db=db, relay=self.relay, settings=settings)
+            accepted = await api.accept(
+                request,
+                key=key,
+                caller=OPERATOR,
+                db=db,
+                relay=self.relay,
+                settings=settings,
+                limiter=Limiter(db, settings),
+            )
         except InsufficientCredits:
             return
         self.job_id = self.job_id or accepted.job_id
