@@ -60,14 +60,14 @@ class Verifier:
             return None
         info = await operations.ask(self.vendor, known.operation, task_id)
         async with self.db.transaction() as tx:
-            job = await jobs.lock_job(tx, known.job_id)
-            attempt = await jobs.find_attempt(tx, attempt_id)  # again, under the lock
-            if job is None or attempt is None:
-                return info
-            if attempt.task_id != task_id and not await self._bind(tx, job, attempt, task_id, info):
-                await self.check_later(tx, job)
-                return info
-            await self._apply(tx, attempt.id, info)
+            found = await _lock(tx, known)  # again, as they are now
+            if found and found[1].task_id != task_id:
+                if not await self._bind(tx, *found, task_id, info):
+                    await self.check_later(tx, found[0])
+                    return info
+                found = await _lock(tx, known)
+            if found:
+                await self._apply(tx, *found, info)
         return info
 
     async def _take_turn(self) -> bool:
@@ -106,11 +106,7 @@ class Verifier:
         found = await attempts.accept(tx, attempt, task_id, by=self.by, reason=reason, policy=self.policy)
         return found is not None
 
-    async def _apply(self, tx: Connection, attempt_id: UUID, info: TaskInfo) -> None:
-        attempt = await jobs.find_attempt(tx, attempt_id)
-        assert attempt is not None  # noqa: S101 -- its job is locked
-        job = await jobs.lock_job(tx, attempt.job_id)
-        assert job is not None  # noqa: S101
+    async def _apply(self, tx: Connection, job: Job, attempt: Attempt, info: TaskInfo) -> None:
         if isinstance(info, Succeeded):
             await _mark(tx, attempt, "delivered")
             await settlement.deliver(
@@ -195,6 +191,13 @@ class Verifier:
             wait = min(max(policy.empty_result_grace_seconds / 2, 0.5), policy.max_poll_seconds)
             return wait, wait
         return policy.first_poll_seconds / 2, policy.max_poll_seconds
+
+
+async def _lock(tx: Connection, attempt: Attempt) -> tuple[Job, Attempt] | None:
+    """The attempt and its job, held against every other change; None when they are gone."""
+    job = await jobs.lock_job(tx, attempt.job_id)
+    now = await jobs.find_attempt(tx, attempt.id)
+    return (job, now) if job and now else None
 
 
 async def _mark(tx: Connection, attempt: Attempt, verdict: str) -> None:

@@ -148,19 +148,15 @@ async def accept_on(connection: Connection, new: NewJob, *, settings: Settings) 
 
 async def _accept_from_source(new: NewJob, *, db: Database, settings: Settings) -> Accepted:
     """As _accept, while the source is held, so that no two upgrades of it to the same resolution are charged."""
-    request, expires_in = new.request, timedelta(seconds=settings.pending_deadline)
-    source_id = UUID(request.source_job_id)
+    source_id, operation = UUID(new.request.source_job_id), new.request.operation
     async with db.transaction() as tx:
         await jobs.lock_job(tx, source_id)
         if new.key is not None and (earlier := await repository.find_idempotency_key(tx, new.owner, new.key)):
             return _replay(new, *earlier)
         memory = timedelta(days=settings.late_check_days)
-        state = await repository.find_source_state(tx, source_id, request.operation, besides=new.id, memory=memory)
-        further.check_source(state, request.operation)
-        [result] = await repository.accept(tx, [new], expires_in=expires_in, max_queued=settings.max_queued_per_wallet)
-        if result.made or await repository.job_exists(tx, new.id):
-            return Accepted(new.id)
-    raise _why_not(new, result, settings)
+        state = await repository.find_source_state(tx, source_id, operation, besides=new.id, memory=memory)
+        further.check_source(state, operation)
+        return await accept_on(tx, new, settings=settings)
 
 
 def _why_not(new: NewJob, result: AcceptResult, settings: Settings) -> ReelgateError:
