@@ -36,7 +36,7 @@ WALLETS = 200
 ENVIRONMENT = {
     "STACK": STACK,
     "KIE_SENDS_PER_WINDOW": "100000",
-    "KIE_QUERIES_PER_SECOND": "100000",
+    "KIE_QUERIES_PER_SECOND": "1000",  # each is a row that is looked through: far above the jobs, no more
     "SIM_VIDEO_SECONDS": "0.05",
     "SIGNUP_CREDITS": "1000000",
     "LOG_LEVEL": "WARNING",
