@@ -7,11 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
+from api_client import api_settings, calling
 
 from reelgate_api.app import create_app
-from reelgate_api.settings import Settings
 from reelgate_common import auth, breaker
 from reelgate_common.domain.job import JobStatus
 from reelgate_common.kie.answers import Failed, Generating, Succeeded
@@ -28,27 +27,14 @@ def open_api(database_url, broker, vendor):
 
     @asynccontextmanager
     async def open_one(*, with_broker=True, **overrides):
-        values = {
-            "database_url": database_url,
-            "amqp_url": broker.amqp_url,
-            "kie_ai_api_key": "kie-key",
-            "kie_ai_api_endpoint": "http://127.0.0.1:9",
-            "public_base_url": "http://localhost:3000",
-            "auth_mode": "open",
-        }
-        settings = Settings(**values | overrides)
+        settings = api_settings(database_url, broker, **overrides)
         app = create_app(settings)
         async with app.router.lifespan_context(app) as state:
             parts = state["parts"]
             if with_broker:
                 await asyncio.wait_for(parts.bus.publisher.ready.wait(), 10)
             parts = replace(parts, verifier=Verifier(parts.db, vendor, settings, "api"))
-
-            async def with_state(scope, receive, send):
-                await app({**scope, "state": {"parts": parts}}, receive, send)
-
-            transport = httpx.ASGITransport(with_state, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+            async with calling(app, parts) as client:
                 yield client
 
     return open_one

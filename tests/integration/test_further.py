@@ -1,15 +1,12 @@
 """Taking a finished video further, from the request to its end: extensions and upgrades are jobs like any other."""
 
 import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
+from api_client import api_settings, opened
 
-from reelgate_api.app import create_app
-from reelgate_api.settings import Settings as ApiSettings
 from reelgate_callback import handlers as callback
 from reelgate_callback.handlers import Webhook
 from reelgate_callback.settings import Settings as CallbackSettings
@@ -38,27 +35,7 @@ MADE = Upgrade(outcome=SendOutcome.ACCEPTED, video_url=BETTER)
 
 @pytest.fixture
 def open_api(database_url, broker):
-    @asynccontextmanager
-    async def open_one(**overrides):
-        values = {
-            "database_url": database_url,
-            "amqp_url": broker.amqp_url,
-            "kie_ai_api_key": "kie-key",
-            "kie_ai_api_endpoint": "http://127.0.0.1:9",
-            "public_base_url": "http://localhost:3000",
-            "auth_mode": "open",
-        }
-        app = create_app(ApiSettings(**values | overrides))
-        async with app.router.lifespan_context(app) as state:
-
-            async def with_state(scope, receive, send):
-                await app({**scope, "state": state}, receive, send)
-
-            transport = httpx.ASGITransport(with_state, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
-                yield client
-
-    return open_one
+    return lambda **overrides: opened(api_settings(database_url, broker, **overrides))
 
 
 @pytest.fixture

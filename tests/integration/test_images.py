@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 import pytest
 import uvicorn
+from api_client import calling
 from PIL import Image as Pillow
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
@@ -136,13 +137,8 @@ def open_api(make_settings, make_key):
             parts = state["parts"]
             if vendor:
                 parts = replace(parts, kie=KieClient(scripted, settings))
-
-            async def with_state(scope, receive, send):
-                await app({**scope, "state": {"parts": parts}}, receive, send)
-
-            asgi = httpx.ASGITransport(with_state, raise_app_exceptions=False)
             headers = await make_key() if headers is None else headers
-            async with httpx.AsyncClient(transport=asgi, base_url="http://api", headers=headers) as client:
+            async with calling(app, parts, headers=headers) as client:
                 yield client
 
     return open_one

@@ -726,7 +726,7 @@ async def run_javascript(url, tell):
 @pytest.mark.parametrize("run", [run_python, run_javascript])
 async def test_the_documented_clients_follow_a_job_to_its_end(api, make_job, happens, eventually, run):
     if run is run_javascript and shutil.which("node") is None:
-        pytest.skip("no node here")
+        pytest.skip("the documented JavaScript client needs node, and none is installed")
     job, told = await make_job(JobStatus.PROCESSING), []
     following = asyncio.create_task(run(f"{api.http.base_url}/api/video/jobs/{job.id}/events", told.append))
     await eventually(lambda: told)

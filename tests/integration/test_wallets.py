@@ -2,13 +2,11 @@
 
 import asyncio
 from collections import Counter
-from contextlib import asynccontextmanager
 from uuid import UUID
 
-import httpx
 import pytest
+from api_client import api_settings, opened
 
-from reelgate_api.app import create_app
 from reelgate_api.settings import Settings
 from reelgate_common import audit, auth
 from reelgate_common.domain import pricing
@@ -21,26 +19,7 @@ LEDGER = "/api/wallets/wallet/ledger"
 
 @pytest.fixture
 def open_api(database_url, broker):
-    @asynccontextmanager
-    async def open_one(**overrides):
-        values = {
-            "database_url": database_url,
-            "amqp_url": broker.amqp_url,
-            "kie_ai_api_key": "kie-key",
-            "kie_ai_api_endpoint": "http://127.0.0.1:9",
-            "public_base_url": "http://localhost:3000",
-        }
-        app = create_app(Settings(**values | overrides))
-        async with app.router.lifespan_context(app) as state:
-
-            async def with_state(scope, receive, send):
-                await app({**scope, "state": state}, receive, send)
-
-            transport = httpx.ASGITransport(with_state, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
-                yield client
-
-    return open_one
+    return lambda **overrides: opened(api_settings(database_url, broker, **{"auth_mode": "required"} | overrides))
 
 
 @pytest.fixture

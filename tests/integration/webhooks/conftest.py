@@ -1,16 +1,13 @@
 """An API that makes webhooks, a sender that sends them, a receiver on loopback that checks them."""
 
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-import httpx
 import pytest
+from api_client import api_settings, opened
 from listener import listening
 from standardwebhooks import Webhook
 
-from reelgate_api.app import create_app
-from reelgate_api.settings import Settings
 from reelgate_callback.webhooks.receiver import Receiver
 from reelgate_callback.webhooks.sender import Sender
 from reelgate_callback.webhooks.transport import open_resolver
@@ -20,27 +17,8 @@ from reelgate_common import auth
 @pytest.fixture
 def open_api(database_url, broker):
     """The app with its lifespan open, as a client."""
-
-    @asynccontextmanager
-    async def open_one(**overrides):
-        values = {
-            "database_url": database_url,
-            "amqp_url": broker.amqp_url,
-            "kie_ai_api_key": "kie-key",
-            "public_base_url": "http://localhost:3000",
-            "webhook_allow_private": True,
-        }
-        app = create_app(Settings(**values | overrides))
-        async with app.router.lifespan_context(app) as state:
-
-            async def with_state(scope, receive, send):
-                await app({**scope, "state": dict(state)}, receive, send)
-
-            transport = httpx.ASGITransport(with_state, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
-                yield client
-
-    return open_one
+    usual = {"auth_mode": "required", "webhook_allow_private": True}
+    return lambda **overrides: opened(api_settings(database_url, broker, **usual | overrides))
 
 
 @pytest.fixture
