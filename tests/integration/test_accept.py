@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from reelgate_api import handlers, repository
+from reelgate_api.idempotency.in_flight import InFlight
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings
 from reelgate_common.auth import ANYONE, Caller
@@ -33,7 +34,14 @@ def accept(db, relay, make_request):
         known = Settings(**needed | (settings or {}))
         limiter = Limiter(db, known)
         return await handlers.accept(
-            request, key=key, caller=caller, db=database, relay=relay, settings=known, limiter=limiter
+            request,
+            key=key,
+            caller=caller,
+            db=database,
+            relay=relay,
+            settings=known,
+            limiter=limiter,
+            in_flight=InFlight(),
         )
 
     return run

@@ -639,9 +639,10 @@ async def test_old_webhooks_and_keys_are_deleted(make_job, make_reconciler, stor
         job.id,
         job.attempt_id,
     )
+    await stored.run("INSERT INTO idempotency_keys (owner, key, request_hash, answer) VALUES ('o', 'answer', '', '{}')")
     await stored.run("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
 
-    assert await make_reconciler().clean() == 2
+    assert await make_reconciler().clean() == 3
 
     assert await stored.count("callbacks") == 1
     assert await stored.value("SELECT string_agg(key, ',') FROM idempotency_keys") == "open"

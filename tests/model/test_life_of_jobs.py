@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from reelgate_api import handlers as api
+from reelgate_api.idempotency.in_flight import InFlight
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings as ApiSettings
 from reelgate_callback import handlers as callback
@@ -141,6 +142,7 @@ class LifeOfJobs(RuleBasedStateMachine):
                 relay=self.relay,
                 settings=chosen,
                 limiter=Limiter(self.db, chosen),
+                in_flight=InFlight(),
             )
         except InsufficientCredits:
             return

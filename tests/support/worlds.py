@@ -12,6 +12,7 @@ import promises
 from explorer import Actor
 
 from reelgate_api import handlers as api
+from reelgate_api.idempotency.in_flight import InFlight
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings as ApiSettings
 from reelgate_callback import handlers as callback
@@ -215,6 +216,7 @@ class World:
                 relay=self.relay,
                 settings=settings,
                 limiter=Limiter(db, settings),
+                in_flight=InFlight(),
             )
         except InsufficientCredits:
             return

@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
-from reelgate_common.domain.errors import Unavailable
+from reelgate_common.domain.errors import Busy, Unavailable
 from reelgate_common.settings import PostgresSettings
 
 log = structlog.get_logger(__name__)
@@ -39,6 +39,13 @@ def _is_away(error: BaseException) -> bool:
     if isinstance(error, asyncpg.DataError):  # our own wrong argument, though an InterfaceError too
         return False
     return isinstance(error, _AWAY) or (isinstance(error, asyncpg.InterfaceError) and "closed" in str(error))
+
+
+def _as_known(error: Exception) -> Unavailable | None:
+    """What another try may mend; None for a mistake of ours."""
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return Busy("the database is busy: a lock was not free in time")
+    return Unavailable(f"the database is away: {type(error).__name__}") if _is_away(error) else None
 
 
 async def _prepare(connection: Any) -> None:
@@ -75,8 +82,8 @@ class Database:
             ):
                 yield connection
         except Exception as error:
-            if _is_away(error):
-                raise Unavailable(f"the database is away: {type(error).__name__}") from error
+            if known := _as_known(error):
+                raise known from error
             raise
 
     @asynccontextmanager
@@ -86,8 +93,8 @@ class Database:
             async with self._pool.acquire(timeout=self._acquire_seconds) as connection:
                 yield connection
         except Exception as error:
-            if _is_away(error):
-                raise Unavailable(f"the database is away: {type(error).__name__}") from error
+            if known := _as_known(error):
+                raise known from error
             raise
 
     async def ping(self) -> None:

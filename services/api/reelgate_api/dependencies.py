@@ -8,6 +8,8 @@ from typing import Annotated, TypedDict
 
 from fastapi import Depends, Header, Request
 
+from reelgate_api.handlers import Accepted
+from reelgate_api.idempotency.in_flight import InFlight
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.live.hub import Hub, Permit
 from reelgate_api.openai.provider import VideoFiles
@@ -42,6 +44,7 @@ class Parts:
     kie: KieClient
     video_files: VideoFiles
     hub: Hub
+    in_flight: InFlight[Accepted] = field(default_factory=InFlight)
     image_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IMAGES_AT_ONCE))
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 
 from reelgate_api import further, repository
+from reelgate_api.idempotency.in_flight import InFlight
 from reelgate_api.limits.handlers import QUEUE_RETRY_SECONDS, Limiter
 from reelgate_api.repository import AcceptResult, NewJob
 from reelgate_api.settings import Settings
@@ -22,6 +23,7 @@ from reelgate_common.db import Connection, Database
 from reelgate_common.domain import pricing
 from reelgate_common.domain.errors import (
     AlreadySent,
+    Busy,
     IdempotencyMismatch,
     InsufficientCredits,
     InvalidInput,
@@ -53,6 +55,7 @@ class Accepted:
     job_id: UUID
     replayed: bool = False
     quotas: tuple[Quota, ...] = ()  # what is left of the limits on requests
+    request_hash: bytes = b""
 
 
 Store = Callable[..., Awaitable[Accepted]]  # of a NewJob, with db and settings by name
@@ -67,6 +70,7 @@ async def accept(
     relay: Relay,
     settings: Settings,
     limiter: Limiter,
+    in_flight: InFlight[Accepted],
     request_hash: bytes | None = None,
     store: Store | None = None,
 ) -> Accepted:
@@ -78,40 +82,60 @@ async def accept(
     the caller in doubt; the same Idempotency-Key tells, whatever the limits.
     """
     _may_use(caller, request.wallet_address)
-    if request.webhook_url is not None:
-        await webhooks.prepare_job(
-            request.webhook_url, caller=caller, db=db, allow_private=settings.webhook_allow_private
-        )
     cost = pricing.price(settings.prices, request.operation, model=request.model, resolution=request.resolution)
-    owner = caller.key_id or f"wallet:{request.wallet_address}"
     new = NewJob(
         id=new_id(),
         request=request,
         cost=cost,
-        owner=owner,
+        owner=caller.key_id or f"wallet:{request.wallet_address}",
         key=key,
         request_hash=request_hash or hash_request(request),
     )
-    try:
-        quotas = await limiter.admit(caller, request.wallet_address)
-    except TryLater:
-        if earlier := await _find_earlier(new, db):
-            return earlier
-        raise
-    store = store or (_accept_from_source if request.source_job_id else _accept)
-    for tries_left in reversed(range(_TRIES)):
+
+    async def decide() -> Accepted:
+        if request.webhook_url is not None:
+            await webhooks.prepare_job(
+                request.webhook_url, caller=caller, db=db, allow_private=settings.webhook_allow_private
+            )
         try:
-            accepted = await store(new, db=db, settings=settings)
-        except Unavailable:
-            if not tries_left:
-                raise
-            await asyncio.sleep(_BETWEEN_TRIES_SECONDS)
-        else:
-            break
-    if not accepted.replayed:
+            quotas = await limiter.admit(caller, request.wallet_address)
+        except TryLater:
+            if earlier := await _find_earlier(new, db):
+                return earlier
+            raise
+        accepted = await _store_surely(new, store or _store_of(request), db=db, settings=settings)
+        return replace(accepted, quotas=quotas)
+
+    if key is None:
+        accepted = await decide()
+    else:
+        accepted = await in_flight.first(new.owner, key, decide, repeat=partial(_repeat, new))
+    if accepted.job_id == new.id:
         relay.wake()
         log.info("job_accepted", job_id=str(new.id), cost=new.cost)
-    return replace(accepted, quotas=quotas)
+    return accepted
+
+
+def _store_of(request: VideoRequest) -> Store:
+    return _accept_from_source if request.source_job_id else _accept
+
+
+async def _store_surely(new: NewJob, store: Store, *, db: Database, settings: Settings) -> Accepted:
+    async def once() -> Accepted:
+        return replace(await store(new, db=db, settings=settings), request_hash=new.request_hash)
+
+    for _ in range(_TRIES - 1):
+        try:
+            return await once()
+        except Busy:
+            raise  # after a wait that was long enough for anybody
+        except Unavailable:
+            await asyncio.sleep(_BETWEEN_TRIES_SECONDS)
+    return await once()
+
+
+def _repeat(new: NewJob, earlier: Accepted) -> Accepted:
+    return replace(_replay(new, earlier.job_id, earlier.request_hash), quotas=earlier.quotas)
 
 
 async def _find_earlier(new: NewJob, db: Database) -> Accepted | None:
@@ -168,7 +192,7 @@ def _why_not(new: NewJob, result: AcceptResult, settings: Settings) -> ReelgateE
 def _replay(new: NewJob, job_id: UUID, request_hash: bytes) -> Accepted:
     if request_hash != new.request_hash:
         raise IdempotencyMismatch("This Idempotency-Key was used with another request: take a new one")
-    return Accepted(job_id, replayed=job_id != new.id)
+    return Accepted(job_id, replayed=job_id != new.id, request_hash=request_hash)
 
 
 def hash_request(request: VideoRequest) -> bytes:

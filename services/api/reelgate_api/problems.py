@@ -33,6 +33,7 @@ _TABLE: dict[type[errors.ReelgateError], tuple[int, str, str]] = {
     errors.SourceUnusable: (409, "source_unusable", "The video cannot be taken further"),
     errors.BalanceTooLow: (409, "balance_too_low", "The balance does not cover the adjustment"),
     errors.IdempotencyMismatch: (422, "idempotency_mismatch", "The Idempotency-Key was used for another request"),
+    errors.StillUnderWay: (409, "idempotency_in_flight", "The same request may still be under way"),
     errors.RateLimited: (429, "rate_limited", "Too many requests"),
     errors.TooManyQueued: (429, "too_many_queued", "Too many jobs of this wallet are waiting"),
     errors.QueueFull: (503, "queue_full", "Too many jobs are waiting"),
@@ -64,7 +65,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     titles = {status: title for status, _, title in _TABLE.values()}
     titles |= {
         408: "The body did not arrive in time",
-        409: "Not in the state the job is in",
+        409: "Not in the state it is in, or a request with the same Idempotency-Key is still under way",
         413: "The body is too large",
         429: "A limit was reached",
     }
@@ -92,6 +93,8 @@ def problem(
 
 async def _expected(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.ReelgateError)  # noqa: S101 -- registered for these only
+    if isinstance(error, errors.Busy) and "idempotency-key" in request.headers:
+        error = errors.StillUnderWay()  # most likely; the answer is right if it is something else, too
     status, code, title = next(row for kind, row in _TABLE.items() if isinstance(error, kind))
     headers: dict[str, str] = {}
     extra: dict[str, Any] = {}

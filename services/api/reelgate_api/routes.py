@@ -41,7 +41,7 @@ _ONE_CRON_PASS = 500
     response_model_exclude_none=True,
     operation_id="create_video",
     tags=["videos"],
-    responses=responses(400, 401, 402, 403, 413, 422, 429, 503),
+    responses=responses(400, 401, 402, 403, 409, 413, 422, 429, 503),
 )
 async def create_video(
     body: GenerateBody, key: IdempotencyKey, caller: CallerDep, parts: PartsDep, response: Response
@@ -61,6 +61,7 @@ async def _accept(request: VideoRequest, key: str | None, caller: Caller, parts:
         relay=parts.relay,
         settings=parts.settings,
         limiter=parts.limiter,
+        in_flight=parts.in_flight,
     )
     response.headers.update(rate_limit_headers(accepted.quotas))
     response.headers["Location"] = f"/api/video/jobs/{accepted.job_id}"

@@ -16,8 +16,10 @@ ReelgateError
 ├── TryLater                nothing is wrong with the request but its time
 │   ├── RateLimited         too many requests of a key or a wallet
 │   ├── TooManyQueued       too many jobs of a wallet wait to be sent
-│   └── QueueFull           too many jobs of everybody wait to be sent
+│   ├── QueueFull           too many jobs of everybody wait to be sent
+│   └── StillUnderWay       an earlier request with the same Idempotency-Key is not decided yet
 └── Unavailable             a part we depend on is away; nothing was changed
+    ├── Busy                the database made us wait too long for somebody else
     └── TooManyStreams      this process holds as many live streams as it may
 """
 
@@ -125,8 +127,22 @@ class QueueFull(TryLater):
         super().__init__("Too many jobs are waiting to be sent: no more are taken now", retry_seconds=retry_seconds)
 
 
+class StillUnderWay(TryLater):
+    """The request came before, and what became of it is not known yet: ask again with the same key."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A request with this Idempotency-Key may still be under way: send it again with the same key",
+            retry_seconds=2,
+        )
+
+
 class Unavailable(ReelgateError):
     """The database, the broker or the vendor is away; nothing was changed, try again."""
+
+
+class Busy(Unavailable):
+    """What we need was held by another transaction for longer than we wait."""
 
 
 class TooManyStreams(Unavailable):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from reelgate_api import handlers
 from reelgate_api.handlers import Accepted, Store
+from reelgate_api.idempotency.in_flight import InFlight
 from reelgate_api.images import handlers as images
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.openai import repository
@@ -67,6 +68,7 @@ async def create(
     relay: Relay,
     settings: Settings,
     limiter: Limiter,
+    in_flight: InFlight[Accepted],
 ) -> Accepted:
     """Accept a job, as `accept` does. Without a key, a retry finds the job of the request that it repeats."""
     return await handlers.accept(
@@ -77,6 +79,7 @@ async def create(
         relay=relay,
         settings=settings,
         limiter=limiter,
+        in_flight=in_flight,
         request_hash=request_hash,
         store=_store_once(attempt) if key is None else None,
     )

@@ -87,7 +87,7 @@ async def _read(request: Request, settings: Settings) -> Fields:
     "",
     operation_id="openai_create_video",
     response_model=Video,
-    responses=responses(400, 401, 402, 403, 408, 413, 422, 503),
+    responses=responses(400, 401, 402, 403, 408, 409, 413, 422, 503),
     openapi_extra=CREATE_BODY,
 )
 async def create(
@@ -122,6 +122,7 @@ async def create(
         relay=parts.relay,
         settings=settings,
         limiter=parts.limiter,
+        in_flight=parts.in_flight,
     )
     response.headers.update(_POLL | rate_limit_headers(accepted.quotas))
     if accepted.replayed:

@@ -51,7 +51,7 @@ async def get_wallet_ledger(
     status_code=201,
     operation_id="grant_credits",
     tags=["wallets"],
-    responses=responses(400, 401, 403, 404, 413, 422, 503),
+    responses=responses(400, 401, 403, 404, 409, 413, 422, 503),
 )
 async def grant_credits(
     *,

@@ -61,13 +61,12 @@ def _view(row: Row) -> Row:
     return row | {"disabled": row["disabled_at"] is not None}
 
 
-async def create(wanted: Wanted, *, caller: Caller, db: Database, allow_private: bool) -> Row:
+async def create(tx: Connection, wanted: Wanted, *, caller: Caller, allow_private: bool) -> Row:
     """Make an endpoint; its secret is returned here, and never again."""
     owner = _owner(caller)
     check_url(wanted.url, field="url", allow_private=allow_private)
     secret = _new_secret()
-    async with db.connection() as connection:
-        row = await repository.insert(connection, owner, wanted, secret=secret, most=_MOST_ENDPOINTS)
+    row = await repository.insert(tx, owner, wanted, secret=secret, most=_MOST_ENDPOINTS)
     if row is None:
         raise InvalidInput(None, f"This key has {_MOST_ENDPOINTS} webhooks already: delete one first")
     log.info("webhook_endpoint_created", endpoint_id=str(row["id"]))
@@ -115,12 +114,11 @@ async def delete(endpoint_id: UUID, *, caller: Caller, db: Database) -> None:
     log.info("webhook_endpoint_deleted", endpoint_id=str(endpoint_id))
 
 
-async def rotate_secret(endpoint_id: UUID, *, caller: Caller, db: Database) -> Row:
+async def rotate_secret(tx: Connection, endpoint_id: UUID, *, caller: Caller) -> Row:
     """Give an endpoint a new secret. For a day each request is signed with the old one too."""
-    async with db.connection() as connection:
-        row = await repository.rotate(
-            connection, _owner(caller), endpoint_id, secret=_new_secret(), old_valid_for=_OLD_SECRET_VALID
-        )
+    row = await repository.rotate(
+        tx, _owner(caller), endpoint_id, secret=_new_secret(), old_valid_for=_OLD_SECRET_VALID
+    )
     if row is None:
         raise NotFound("Webhook not found")
     log.info("webhook_secret_rotated", endpoint_id=str(endpoint_id))
@@ -141,15 +139,14 @@ async def prepare_job(url: str, *, caller: Caller, db: Database, allow_private: 
     await signing_secret(caller=caller, db=db)
 
 
-async def test(endpoint_id: UUID, *, caller: Caller, db: Database) -> UUID:
+async def test(tx: Connection, endpoint_id: UUID, *, caller: Caller) -> UUID:
     """Send an endpoint an event about nothing; its delivery shows how that went."""
-    async with db.transaction() as tx:
-        row = await _lock(tx, endpoint_id, caller)
-        if row["disabled_at"] is not None:
-            raise InvalidInput(None, "This webhook is disabled: enable it first")
-        data = {"webhook": {"id": str(endpoint_id)}}
-        notice = Notice(event_id=new_id(), type=webhooks.TEST, at=datetime.now(UTC), data=data)
-        [delivery_id] = await webhooks.deliver(tx, notice, [Target(endpoint_id)])
+    row = await _lock(tx, endpoint_id, caller)
+    if row["disabled_at"] is not None:
+        raise InvalidInput(None, "This webhook is disabled: enable it first")
+    data = {"webhook": {"id": str(endpoint_id)}}
+    notice = Notice(event_id=new_id(), type=webhooks.TEST, at=datetime.now(UTC), data=data)
+    [delivery_id] = await webhooks.deliver(tx, notice, [Target(endpoint_id)])
     return delivery_id
 
 

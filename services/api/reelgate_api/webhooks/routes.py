@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from reelgate_api.dependencies import CallerDep, PartsDep
 from reelgate_api.handlers import parse_uuid
+from reelgate_api.idempotency.once import OnceDep
 from reelgate_api.problems import responses
 from reelgate_api.webhooks import handlers
 from reelgate_api.webhooks.repository import Page, Wanted
@@ -24,6 +25,7 @@ from reelgate_api.webhooks.schemas import (
     Webhooks,
     WebhookView,
 )
+from reelgate_common.db import Connection
 
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 
@@ -31,14 +33,20 @@ Id = Annotated[str, Path(description="A UUID.", examples=["01890a5d-ac96-774b-bc
 _NO_STORE = {"Cache-Control": "no-store"}  # an answer with a secret stays out of caches
 
 
-@router.post("", status_code=201, operation_id="create_webhook", responses=responses(400, 401, 403, 503))
-async def create_webhook(body: WebhookBody, caller: CallerDep, parts: PartsDep, response: Response) -> WebhookMade:
+@router.post("", status_code=201, operation_id="create_webhook", responses=responses(400, 401, 403, 409, 413, 422, 503))
+async def create_webhook(
+    body: WebhookBody, once: OnceDep, caller: CallerDep, parts: PartsDep, response: Response
+) -> WebhookMade:
     """Have the events of your jobs sent to a URL. The secret is shown here only."""
-    made = await handlers.create(
-        Wanted(**body.model_dump()), caller=caller, db=parts.db, allow_private=parts.settings.webhook_allow_private
-    )
-    response.headers.update(_NO_STORE | {"Location": f"/api/webhooks/{made['id']}"})
-    return WebhookMade(**made)
+
+    async def create(tx: Connection) -> WebhookMade:
+        wanted = Wanted(**body.model_dump())
+        allow_private = parts.settings.webhook_allow_private
+        return WebhookMade(**await handlers.create(tx, wanted, caller=caller, allow_private=allow_private))
+
+    made = await once(create, WebhookMade)
+    response.headers.update(_NO_STORE | {"Location": f"/api/webhooks/{made.id}"})
+    return made
 
 
 @router.get("", operation_id="list_webhooks", responses=responses(401, 403, 503))
@@ -96,17 +104,36 @@ async def delete_webhook(id: Id, caller: CallerDep, parts: PartsDep) -> None:  #
     await handlers.delete(parse_uuid(id, "id"), caller=caller, db=parts.db)
 
 
-@router.post("/{id}/rotate-secret", operation_id="rotate_webhook_secret", responses=responses(400, 401, 403, 404, 503))
-async def rotate_webhook_secret(id: Id, caller: CallerDep, parts: PartsDep, response: Response) -> Secret:  # noqa: A002
+@router.post(
+    "/{id}/rotate-secret",
+    operation_id="rotate_webhook_secret",
+    responses=responses(400, 401, 403, 404, 409, 422, 503),
+)
+async def rotate_webhook_secret(id: Id, once: OnceDep, caller: CallerDep, response: Response) -> Secret:  # noqa: A002
     """A new secret. For 24 hours each request is signed with the one before it, too."""
+    endpoint_id = parse_uuid(id, "id")
+
+    async def rotate(tx: Connection) -> Secret:
+        return Secret(**await handlers.rotate_secret(tx, endpoint_id, caller=caller))
+
     response.headers.update(_NO_STORE)
-    return Secret(**await handlers.rotate_secret(parse_uuid(id, "id"), caller=caller, db=parts.db))
+    return await once(rotate, Secret)
 
 
-@router.post("/{id}/test", status_code=202, operation_id="test_webhook", responses=responses(400, 401, 403, 404, 503))
-async def test_webhook(id: Id, caller: CallerDep, parts: PartsDep) -> Queued:  # noqa: A002
+@router.post(
+    "/{id}/test",
+    status_code=202,
+    operation_id="test_webhook",
+    responses=responses(400, 401, 403, 404, 409, 422, 503),
+)
+async def test_webhook(id: Id, once: OnceDep, caller: CallerDep) -> Queued:  # noqa: A002
     """Send an event of type webhook.test."""
-    return Queued(delivery_id=await handlers.test(parse_uuid(id, "id"), caller=caller, db=parts.db))
+    endpoint_id = parse_uuid(id, "id")
+
+    async def test(tx: Connection) -> Queued:
+        return Queued(delivery_id=await handlers.test(tx, endpoint_id, caller=caller))
+
+    return await once(test, Queued)
 
 
 @router.get("/{id}/deliveries", operation_id="list_webhook_deliveries", responses=responses(400, 401, 403, 404, 503))

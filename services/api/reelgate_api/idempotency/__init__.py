@@ -1,0 +1,1 @@
+"""Idempotency-Key: a request that is repeated has its effect once."""
