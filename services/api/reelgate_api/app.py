@@ -28,6 +28,7 @@ from reelgate_common.body_limit import BodyLimit
 from reelgate_common.breaker import Trouble
 from reelgate_common.service import background, open_core
 from reelgate_common.settings import load_or_exit
+from reelgate_common.strangers import open_resolver
 from reelgate_common.verification import Verifier
 
 
@@ -45,7 +46,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         limiter = Limiter(core.db, settings)
         if settings.max_queued:
             await stack.enter_async_context(background(limiter.queue.run()))
-        files = await stack.enter_async_context(VideoFiles.open(trusted=settings.kie_ai_api_endpoint))
+        resolver = await stack.enter_async_context(open_resolver())
+        files = await stack.enter_async_context(VideoFiles.open(resolver, trusted=settings.kie_ai_api_endpoint))
         hub = await stack.enter_async_context(Hub.open(core.db, core.bus, settings))
         yield Parts(settings, core.db, core.bus, core.relay, verifier, callback, watch, limiter, core.kie, files, hub)
 

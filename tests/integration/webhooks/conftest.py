@@ -10,8 +10,8 @@ from standardwebhooks import Webhook
 
 from reelgate_callback.webhooks.receiver import Receiver
 from reelgate_callback.webhooks.sender import Sender
-from reelgate_callback.webhooks.transport import open_resolver
 from reelgate_common import auth
+from reelgate_common.strangers import open_resolver
 
 
 @pytest.fixture

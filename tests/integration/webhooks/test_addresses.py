@@ -9,7 +9,7 @@ import trustme
 from listener import listening
 
 from reelgate_callback.webhooks.receiver import Outcome, Receiver
-from reelgate_callback.webhooks.transport import open_resolver
+from reelgate_common.strangers import open_resolver
 
 NAME = "hooks.example"
 

@@ -1,8 +1,5 @@
 """HTTP out: a finished video's file, streamed from wherever Kie.ai put it."""
 
-import asyncio
-import ipaddress
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,8 +9,8 @@ from typing import Self
 import httpx
 import structlog
 
-from reelgate_common.addresses import is_public
 from reelgate_common.domain.errors import Expired, Unavailable
+from reelgate_common.strangers import CheckedTransport, Resolve
 
 log = structlog.get_logger(__name__)
 
@@ -24,43 +21,8 @@ _SERVED = frozenset({200, 206, 416})
 _GONE = frozenset({403, 404, 410})  # file stores say 403 when a signed link is over
 
 
-class _PublicOnly(httpx.AsyncBaseTransport):
-    """Connects to public addresses only, and to the very address that was checked; `trusted` may be anywhere."""
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, *, trusted: str) -> None:
-        self._inner = inner
-        self._trusted = _origin(httpx.URL(trusted))
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if _origin(request.url) == self._trusted:
-            return await self._inner.handle_async_request(request)
-        host = request.url.raw_host.decode("ascii")
-        checked = httpx.Request(
-            request.method,
-            request.url.copy_with(host=await _public_address(host)),
-            headers=request.headers,
-            stream=request.stream,
-            extensions={**request.extensions, "sni_hostname": host},
-        )
-        return await self._inner.handle_async_request(checked)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
-
-
-async def _public_address(host: str) -> str:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpx.ConnectError("the host's name cannot be resolved") from error
-    addresses = [str(entry[4][0]) for entry in found]
-    if not addresses or not all(is_public(ipaddress.ip_address(address)) for address in addresses):
-        raise httpx.ConnectError("the host's address is not public")
-    return addresses[0]
 
 
 @dataclass(frozen=True)
@@ -92,11 +54,14 @@ class VideoFiles:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, *, trusted: str) -> AsyncIterator[Self]:
+    async def open(cls, resolver: Resolve, *, trusted: str) -> AsyncIterator[Self]:
         """A client for the length of the block; `trusted` is the one origin that may be private."""
         inner = httpx.AsyncHTTPTransport(limits=_LIMITS, trust_env=False)
+        vendor = _origin(httpx.URL(trusted))
         async with httpx.AsyncClient(
-            transport=_PublicOnly(inner, trusted=trusted),
+            transport=CheckedTransport(
+                inner, resolver, schemes=("https", "http"), trusted=lambda url: _origin(url) == vendor
+            ),
             timeout=_TIMEOUT,
             follow_redirects=True,
             max_redirects=_MAX_REDIRECTS,

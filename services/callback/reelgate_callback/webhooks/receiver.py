@@ -14,7 +14,7 @@ from typing import Self
 import httpx
 
 from reelgate_callback.webhooks.schedule import read_retry_after
-from reelgate_callback.webhooks.transport import Blocked, CheckedTransport, Resolve
+from reelgate_common.strangers import Blocked, CheckedTransport, Resolve
 
 SECONDS = 15  # for a receiver to answer
 _CONNECT_SECONDS = 5  # for each of its addresses
@@ -62,7 +62,12 @@ class Receiver:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         inner = httpx.AsyncHTTPTransport(verify=trust or httpx.create_ssl_context(), limits=limits)
         async with httpx.AsyncClient(
-            transport=CheckedTransport(inner, resolver, allow_private=allow_private),
+            transport=CheckedTransport(
+                inner,
+                resolver,
+                schemes=("https", "http") if allow_private else ("https",),
+                trusted=lambda _: allow_private,
+            ),
             headers={"User-Agent": _USER_AGENT, "Content-Type": "application/json"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # nobody's are kept
             timeout=httpx.Timeout(SECONDS, connect=_CONNECT_SECONDS),

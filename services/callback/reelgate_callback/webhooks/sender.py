@@ -13,12 +13,12 @@ from reelgate_callback.settings import Settings
 from reelgate_callback.webhooks import receiver, repository, schedule, signature
 from reelgate_callback.webhooks.receiver import Answer, Outcome, Receiver
 from reelgate_callback.webhooks.repository import Delivery
-from reelgate_callback.webhooks.transport import open_resolver
 from reelgate_common import metrics, webhooks
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.ids import new_id
 from reelgate_common.service import background
+from reelgate_common.strangers import open_resolver
 from reelgate_common.webhooks import Notice
 
 log = structlog.get_logger(__name__)

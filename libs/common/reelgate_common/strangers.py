@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Address
@@ -19,14 +19,14 @@ Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
 
 
-class Blocked(Exception):
-    """The URL leads to where no webhook may go."""
+class Blocked(httpx.ConnectError):
+    """The URL leads to where nobody may send us."""
 
 
 @asynccontextmanager
 async def open_resolver() -> AsyncIterator[Resolve]:
     """Lookups in threads of their own: a stranger's slow name server shall not hold up our own lookups."""
-    threads = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="webhook-lookup")
+    threads = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="strangers-lookup")
 
     def look_up(host: str, port: int) -> list[Address]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -44,13 +44,22 @@ async def open_resolver() -> AsyncIterator[Resolve]:
 class CheckedTransport(httpx.AsyncBaseTransport):
     """Resolves a host itself and connects to the very address it checked, so that no second answer can differ.
 
-    Host header, SNI and the certificate's name stay those of the URL.
+    Only public addresses, but for URLs that are `trusted`. Host header, SNI and the certificate's name stay those
+    of the URL.
     """
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, resolver: Resolve, *, allow_private: bool) -> None:
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport,
+        resolver: Resolve,
+        *,
+        schemes: Sequence[str],
+        trusted: Callable[[httpx.URL], bool],
+    ) -> None:
         self._inner = inner
         self._resolve = resolver
-        self._allow_private = allow_private
+        self._schemes = schemes
+        self._trusted = trusted
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send it over the first address that can be reached. Trying the next is safe: nothing was sent."""
@@ -71,13 +80,13 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         raise error
 
     async def _addresses(self, url: httpx.URL, host: str) -> list[Address]:
-        if url.scheme != "https" and not self._allow_private:
-            raise Blocked("only https is allowed")
+        if url.scheme not in self._schemes:
+            raise Blocked(f"only {' and '.join(self._schemes)} is allowed")
         try:
             found = await self._resolve(host, url.port or _PORTS[url.scheme])
         except (OSError, UnicodeError, ValueError) as error:
             raise httpx.ConnectError("the host's name cannot be resolved") from error
-        allowed = [address for address in found if self._allow_private or is_public(address)]
+        allowed = found if self._trusted(url) else [address for address in found if is_public(address)]
         if found and not allowed:
             raise Blocked("the host's address is not public")
         return allowed
