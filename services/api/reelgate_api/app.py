@@ -8,6 +8,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from reelgate_api import problems
 from reelgate_api.dependencies import Parts, State
+from reelgate_api.documented import ANSWER_HEADERS, describe
 from reelgate_api.images import form as image_form
 from reelgate_api.images import routes as image_routes
 from reelgate_api.limits.handlers import Limiter
@@ -85,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(live_router)
     app.routes.extend(health.routes(_checks, degraded=_degraded))
     problems.install(app)
+    describe(app, problems.Problem)
     image_bytes = settings.max_image_bytes + image_form.FRAME_BYTES
     app.add_middleware(
         BodyLimit,
@@ -97,9 +99,17 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_allow_origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID"],
-            expose_headers=["ETag", "Retry-After", "Location", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-None-Match",
+                "If-Range",
+                "Last-Event-ID",
+                "Range",
+            ],
+            expose_headers=[*ANSWER_HEADERS, "Accept-Ranges", "Content-Range", "openai-poll-after-ms"],
         )
     return app
 

@@ -6,10 +6,12 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from reelgate_api.documented import headers
 from reelgate_api.limits.headers import headers as rate_limit_headers
 from reelgate_api.openai.errors import is_openai, openai_error
 from reelgate_api.schemas import explain
@@ -48,30 +50,58 @@ _HTTP_CODES = {
 }
 
 
+# What an error's headers tell.
+_TOLD_BY = {
+    401: ("WWW-Authenticate",),
+    409: ("Retry-After",),
+    429: ("Retry-After", "RateLimit-Policy", "RateLimit"),
+    503: ("Retry-After",),
+}
+
+
+class InputError(BaseModel):
+    """One thing that is wrong with the input."""
+
+    field: str | None = Field(description="Which input; null: the body.", examples=["wallet_address"])
+    message: str = Field(description="What is wrong, and how to mend it.", examples=["wallet_address required"])
+
+
 class Problem(BaseModel):
     """RFC 9457, with the guide's `error` string beside it."""
 
-    type: str = Field(default="about:blank")
-    title: str
-    status: int
-    detail: str
-    code: str = Field(description="Stable name of the problem.")
-    error: str = Field(description="The same as detail, where the guide's clients look.")
-    field: str | None = Field(default=None, description="The input that is wrong.")
+    type: str = Field(description="Always about:blank: code tells more.", examples=["about:blank"])
+    title: str = Field(description="What kind of problem.", examples=["The request is not valid"])
+    status: int = Field(description="The HTTP status.", examples=[400])
+    detail: str = Field(description="What is wrong, and how to mend it.", examples=["wallet_address required"])
+    code: str = Field(description="Stable name of the problem.", examples=["invalid_input"])
+    error: str = Field(
+        description="The same as detail, where the guide's clients look.", examples=["wallet_address required"]
+    )
+    field: str | None = Field(default=None, description="The input that is wrong.", examples=["wallet_address"])
+    errors: list[InputError] | None = Field(default=None, description="All that is wrong with the input.")
+    balance: int | None = Field(default=None, description="Credits there are, when they do not suffice.", examples=[3])
+    cost: int | None = Field(default=None, description="Credits it costs, when they do not suffice.", examples=[4])
+    violated_policies: list[str] | None = Field(
+        default=None, alias="violated-policies", description="Which limits were reached.", examples=[["key"]]
+    )
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of a route, for the OpenAPI document."""
-    titles = {status: title for status, _, title in _TABLE.values()}
+    titles = {status: title for status, _, title in reversed(_TABLE.values())}
     titles |= {
         408: "The body did not arrive in time",
         409: "Not in the state it is in, or a request with the same Idempotency-Key is still under way",
         413: "The body is too large",
         429: "A limit was reached",
     }
-    content = {"content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
-    unchanged = {304: {"description": "Unchanged since the ETag given."}}
-    return {status: unchanged.get(status) or {"description": titles[status]} | content for status in statuses}
+    content = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    described = {status: {"description": titles[status]} | content for status in statuses if status in titles}
+    for status, names in _TOLD_BY.items():
+        if status in described:
+            described[status] |= headers(*names)
+    unchanged = {304: {"description": "Unchanged since the ETag given."} | headers("ETag", "Retry-After")}
+    return {status: described.get(status) or unchanged[status] for status in statuses}
 
 
 def problem(
@@ -129,7 +159,16 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     code = _HTTP_CODES.get(error.status_code, "invalid_input")
     detail = str(error.detail)
-    return problem(request, error.status_code, code, detail, detail, headers=dict(error.headers or {}))
+    known = dict(error.headers or {})
+    if error.status_code == 405:
+        known["Allow"] = ", ".join(sorted(_allowed(request)))
+    return problem(request, error.status_code, code, detail, detail, headers=known)
+
+
+def _allowed(request: Request) -> set[str]:
+    """The methods of all routes with this path; Starlette names those of the first it finds."""
+    path, routes = request.scope["path"], iter_route_contexts(request.app.routes)
+    return {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
 
 
 async def _crashed(request: Request, error: Exception) -> JSONResponse:

@@ -31,7 +31,14 @@ _POLL_SECONDS = 2  # the guide's script and hook poll this often
 _CALLBACK_PATH = "/api/video/kie-ai-callback"
 _CALLBACK_HEADERS = ("content-type", "x-webhook-timestamp", "x-webhook-signature")
 
-JobId = Annotated[str, Path(description="The job's id, a UUID.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])]
+JobId = Annotated[
+    str,
+    Path(
+        description="The job's id.",
+        examples=["01890a5d-ac96-774b-bcce-b302099a8057"],
+        json_schema_extra={"format": "uuid"},
+    ),
+]
 _ONE_CRON_PASS = 500
 
 

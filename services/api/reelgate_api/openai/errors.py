@@ -45,6 +45,6 @@ def openai_error(
     """One error as an answer."""
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     body = Error(error=Detail(message=message, type=kind, code=code, param=param)).model_dump()
-    # Clients repeat a 409 unasked; ours stays one until something else happens.
-    kept = {"x-should-retry": "false"} if status == 409 else {}
+    # Clients repeat a 409 unasked; ours stays one until something else happens, unless it says when to try again.
+    kept = {"x-should-retry": "false"} if status == 409 and "Retry-After" not in (headers or {}) else {}
     return JSONResponse(body, status_code=status, headers=kept | (headers or {}))

@@ -29,7 +29,14 @@ from reelgate_common.db import Connection
 
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 
-Id = Annotated[str, Path(description="A UUID.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])]
+Id = Annotated[
+    str,
+    Path(
+        description="Its id.",
+        examples=["01890a5d-ac96-774b-bcce-b302099a8057"],
+        json_schema_extra={"format": "uuid"},
+    ),
+]
 _NO_STORE = {"Cache-Control": "no-store"}  # an answer with a secret stays out of caches
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from reelgate_api.schemas import Label, wrong
 from reelgate_common.webhooks import DISABLED, JOB_EVENTS
@@ -135,13 +135,22 @@ class DeliveryDetail(DeliveryView):
     log: list[Attempt]
 
 
+def _written(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise wrong("a time is written as text, like 2026-01-31T12:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+
+
 class RangeBody(BaseModel):
     """Which of an endpoint's deliveries are to be sent again."""
 
     model_config = ConfigDict(extra="ignore")
 
-    from_: AwareDatetime = Field(alias="from", description="Made at or after.")
-    to: AwareDatetime = Field(description="Made before.")
+    from_: Moment = Field(alias="from", description="Made at or after.")
+    to: Moment = Field(description="Made before.")
     state: Literal["failed", "all"] = Field(default="failed", description="all: also what was delivered.")
 
 
