@@ -11,7 +11,7 @@ import pytest
 from api_client import api_settings, calling
 
 from reelgate_api.app import create_app
-from reelgate_common import auth, breaker
+from reelgate_common import auth, breaker, keys
 from reelgate_common.domain.job import JobStatus
 from reelgate_common.kie.answers import Failed, Generating, Succeeded
 from reelgate_common.verification import Verifier
@@ -57,7 +57,7 @@ def make_key(cast):
     """A header that authorizes."""
 
     async def make(*, scopes=(auth.JOBS,), wallets=None):
-        _, key = await cast(auth.create_key, "tests", scopes=scopes, wallets=wallets)
+        _, key = await cast(keys.create_key, "tests", scopes=scopes, wallets=wallets)
         return {"Authorization": f"Bearer {key}"}
 
     return make
@@ -287,8 +287,8 @@ async def test_a_key_that_was_ended_is_unknown(guarded, calls, make_key, stored,
         assert_problem(await guarded.request(method, path, json=body, headers=key), 401, "unauthorized")
 
 
-async def test_a_key_without_a_scope_for_jobs_may_not(guarded, make_key):
-    key = await make_key(scopes=("metrics",))
+async def test_a_key_that_may_only_read_makes_nothing(guarded, make_key):
+    key = await make_key(scopes=(auth.READ,))
 
     assert_problem(await guarded.post(GENERATE, json=BODY, headers=key), 403, "forbidden")
 

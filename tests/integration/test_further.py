@@ -10,7 +10,7 @@ from api_client import api_settings, opened
 from reelgate_callback import handlers as callback
 from reelgate_callback.handlers import Webhook
 from reelgate_callback.settings import Settings as CallbackSettings
-from reelgate_common import attempts, audit, auth, jobs, settlement
+from reelgate_common import attempts, audit, auth, jobs, keys, settlement
 from reelgate_common.domain.job import JobStatus, Operation, SendOutcome
 from reelgate_common.ids import new_id
 from reelgate_common.kie.answers import Failed, Generating, Succeeded
@@ -222,7 +222,7 @@ async def test_what_has_no_price_is_not_for_sale(open_api, make_job):
 
 async def test_other_peoples_videos_are_not_there(open_api, make_job, cast):
     mine, theirs = await make_job(JobStatus.COMPLETED), await make_job(JobStatus.COMPLETED, wallet_address="other")
-    _, key = await cast(auth.create_key, "tests", scopes=[auth.JOBS], wallets=[mine.wallet_address])
+    _, key = await cast(keys.create_key, "tests", scopes=[auth.JOBS], wallets=[mine.wallet_address])
     headers = {"Authorization": f"Bearer {key}"}
     async with open_api(auth_mode="required") as api:
         for answer in [await extend(api, theirs, headers=headers), await upgrade(api, theirs, headers=headers)]:

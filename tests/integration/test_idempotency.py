@@ -12,7 +12,7 @@ from api_client import api_settings, calling, opened
 
 from reelgate_api.app import create_app
 from reelgate_api.idempotency.in_flight import InFlight
-from reelgate_common import auth
+from reelgate_common import auth, keys
 from reelgate_common.domain.job import JobStatus
 
 GENERATE = "/api/video/generate"
@@ -46,7 +46,7 @@ async def hurried(database_url, broker):
 @pytest.fixture
 async def keyed(open_api, cast):
     """A client with an API key, to whom webhooks belong."""
-    _, key = await cast(auth.create_key, "tests", scopes=(auth.JOBS,), wallets=None)
+    _, key = await cast(keys.create_key, "tests", scopes=(auth.JOBS,), wallets=None)
     async with open_api(auth_mode="required", webhook_allow_private=True) as client:
         client.headers["Authorization"] = f"Bearer {key}"
         yield client
@@ -265,7 +265,7 @@ async def test_a_body_that_is_not_read_may_be_anything(keyed, body):
 
 
 async def test_a_grant_that_is_under_way_elsewhere_is_409(open_api, cast, database_url, stored):
-    _, key = await cast(auth.create_key, "admin", scopes=(auth.JOBS, auth.ADMIN), wallets=None)
+    _, key = await cast(keys.create_key, "admin", scopes=(auth.JOBS, auth.ADMIN), wallets=None)
     holder = await asyncpg.connect(database_url)
     try:
         async with open_api(auth_mode="required") as admin, holder.transaction():

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from reelgate_api.app import create_app
 from reelgate_api.images import routes
 from reelgate_api.settings import Settings
-from reelgate_common import auth
+from reelgate_common import auth, keys
 from reelgate_common.kie.answers import Generating, NotYet, Succeeded
 from reelgate_common.kie.client import KieClient
 from reelgate_simulator.config import Config
@@ -155,7 +155,7 @@ def make_key(cast):
     """A header that authorizes."""
 
     async def make(*, scopes=(auth.JOBS,), wallets=None):
-        _, key = await cast(auth.create_key, "tests", scopes=scopes, wallets=wallets)
+        _, key = await cast(keys.create_key, "tests", scopes=scopes, wallets=wallets)
         return {"Authorization": f"Bearer {key}"}
 
     return make
@@ -429,7 +429,7 @@ async def test_nothing_is_read_for_a_caller_who_is_not_known(open_api, uploads, 
 
 async def test_nothing_is_read_for_a_key_without_the_scope(open_api, make_key):
     sender = Sender(PART)
-    async with open_api(headers=await make_key(scopes=("metrics",))) as api:
+    async with open_api(headers=await make_key(scopes=(auth.READ,))) as api:
         assert_problem(await api.post(IMAGES, content=sender, headers=BOUNDARY), 403, "forbidden")
 
     assert sender.taken == 0

@@ -11,7 +11,7 @@ from api_client import api_settings, opened
 
 from reelgate_api import repository
 from reelgate_api.limits import repository as limits
-from reelgate_common import auth
+from reelgate_common import auth, keys
 from reelgate_common.domain.job import JobStatus
 
 GENERATE = "/api/video/generate"
@@ -27,7 +27,7 @@ def open_api(database_url, broker):
 @pytest.fixture
 def make_key(cast):
     async def make(name="tests"):
-        _, key = await cast(auth.create_key, name, scopes=(auth.JOBS,), wallets=None)
+        _, key = await cast(keys.create_key, name, scopes=(auth.JOBS,), wallets=None)
         return {"Authorization": f"Bearer {key}"}
 
     return make

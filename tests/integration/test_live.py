@@ -23,7 +23,7 @@ from reelgate_api.app import create_app
 from reelgate_api.live import credentials, handlers
 from reelgate_api.live.hub import Hub
 from reelgate_api.settings import Settings
-from reelgate_common import auth, jobs, settlement
+from reelgate_common import auth, jobs, keys, settlement
 from reelgate_common.domain.job import FailureCode, JobStatus
 from reelgate_common.settings import JobSettings
 
@@ -275,7 +275,7 @@ async def test_what_is_no_id_is_refused(api, make_job, path, last_id):
 async def test_other_peoples_jobs_and_wallets_are_not_found(open_api, make_job, cast):
     job = await make_job(wallet_address="mine")
     async with open_api(auth_mode="required") as api:
-        _, key = await cast(auth.create_key, "tests", scopes=[auth.JOBS], wallets=["theirs"])
+        _, key = await cast(keys.create_key, "tests", scopes=[auth.JOBS], wallets=["theirs"])
         headers = {"Authorization": f"Bearer {key}"}
         paths = [f"/api/video/jobs/{job.id}/events", f"/api/video/jobs/{job.id}?wait=60", "/api/wallets/mine/events"]
 
@@ -288,19 +288,19 @@ async def test_a_revoked_keys_streams_end(open_api, make_job, cast, stored, monk
     monkeypatch.setattr(credentials, "_ROUND_SECONDS", 0.05)
     monkeypatch.setattr(handlers, "_BEAT_SECONDS", 0.05)
     job = await make_job()
-    keys = [await cast(auth.create_key, "tests", scopes=[auth.JOBS], wallets=None) for _ in range(2)]
+    made = [await cast(keys.create_key, "tests", scopes=[auth.JOBS], wallets=None) for _ in range(2)]
     async with open_api(auth_mode="required") as api:
         ending, staying = [
             await stream(headers={"Authorization": f"Bearer {key}"})
-            for (_, key), stream in zip(keys, (lambda **k: api.follow(job, **k), api.follow_wallet), strict=True)
+            for (_, key), stream in zip(made, (lambda **k: api.follow(job, **k), api.follow_wallet), strict=True)
         ]
         await ending.beat()
 
-        await stored.run("UPDATE api_keys SET revoked_at = now() WHERE id = $1", keys[0][0])
+        await stored.run("UPDATE api_keys SET revoked_at = now() WHERE id = $1", made[0][0].id)
 
         assert await ending.end()
         await staying.beat()
-        await stored.run("UPDATE api_keys SET wallets = '{other}' WHERE id = $1", keys[1][0])
+        await stored.run("UPDATE api_keys SET wallets = '{other}' WHERE id = $1", made[1][0].id)
         assert await staying.end()
 
 

@@ -8,7 +8,7 @@ import pytest
 from api_client import api_settings, opened
 
 from reelgate_api.settings import Settings
-from reelgate_common import audit, auth
+from reelgate_common import audit, auth, keys
 from reelgate_common.domain import pricing
 from reelgate_common.domain.job import Operation
 
@@ -25,7 +25,7 @@ def open_api(database_url, broker):
 @pytest.fixture
 def make_key(cast):
     async def make(*scopes, wallets=None):
-        _, key = await cast(auth.create_key, "tests", scopes=scopes, wallets=wallets)
+        _, key = await cast(keys.create_key, "tests", scopes=scopes, wallets=wallets)
         return {"Authorization": f"Bearer {key}"}
 
     return make
@@ -240,13 +240,13 @@ async def test_only_admins_move_credits(open_api, make_key, fund, stored, path):
     async with open_api() as api:
         nobody = await api.post(path, json=body)
         owner = await api.post(path, json=body, headers=await make_key(auth.JOBS, wallets=["wallet"]))
-        elsewhere = await api.post(path, json=body, headers=await make_key(auth.ADMIN, wallets=["other"]))
+        bound = await api.post(path, json=body, headers=await make_key(auth.ADMIN, wallets=["wallet"]))
     async with open_api(auth_mode="open") as api:
         anyone = await api.post(path, json=body)
 
     assert_problem(nobody, 401, "unauthorized")
     assert_problem(owner, 403, "forbidden")
-    assert_problem(elsewhere, 404, "not_found")
+    assert_problem(bound, 403, "forbidden")
     assert_problem(anyone, 403, "forbidden")
     assert await stored.balance() == 100
 

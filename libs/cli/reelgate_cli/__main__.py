@@ -4,14 +4,14 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import asyncpg
 import typer
 
 from reelgate_cli import credits as credit_commands
-from reelgate_cli import dead_letters
-from reelgate_common import audit, auth, breaker, bus, logs, migrations
+from reelgate_cli import dead_letters, keys
+from reelgate_common import audit, breaker, bus, logs, migrations
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.settings import BadSettings, LogSettings, PostgresSettings, RabbitSettings, load
@@ -20,10 +20,9 @@ T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, help="Operate a Reelgate video gateway.")
 topology_app = typer.Typer(no_args_is_help=True, help="The broker's exchanges and queues.")
-keys_app = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(topology_app, name="topology")
 ledger_app = typer.Typer(no_args_is_help=True, help="The books.")
-app.add_typer(keys_app, name="keys")
+app.add_typer(keys.app, name="keys")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command()(credit_commands.grant)
@@ -103,27 +102,6 @@ def verify(*, as_json: Annotated[bool, typer.Option("--json", help="For scripts.
 async def _verify() -> list[audit.Finding]:
     async with Database.open(load(PostgresSettings)) as db:
         return await audit.verify(db)
-
-
-@keys_app.command("create")
-def create(
-    name: Annotated[str, typer.Argument(help="Whose key it is, for the list of keys.")],
-    *,
-    wallet: Annotated[list[str] | None, typer.Option(help="A wallet it may act for; repeat. Without: all.")] = None,
-    admin: Annotated[bool, typer.Option("--admin", help="May also do what operators do.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
-) -> None:
-    """Make an API key and show it, once."""
-    scopes = [auth.JOBS, auth.ADMIN] if admin else [auth.JOBS]
-    made = asyncio.run(_create(name, scopes, wallet))
-    typer.echo(json.dumps(made) if as_json else f"{made['key']}\nIt is shown only now: store it where secrets live.")
-
-
-async def _create(name: str, scopes: list[str], wallets: list[str] | None) -> dict[str, Any]:
-    key_id, key = await _in_transaction(
-        lambda tx: auth.create_key(tx, name, scopes=scopes, wallets=wallets or None),
-    )
-    return {"id": str(key_id), "name": name, "key": key, "scopes": scopes, "wallets": wallets or None}
 
 
 def main() -> None:

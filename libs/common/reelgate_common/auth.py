@@ -1,18 +1,18 @@
-"""API keys: made, stored hashed, looked up."""
+"""Who asks: the holder of an API key, or of a session that a wallet's signature opened."""
 
 import hashlib
-import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from reelgate_common.db import Connection
 from reelgate_common.domain.errors import NotAuthenticated
-from reelgate_common.ids import new_id
 
-_PREFIX = "rg_live_"
-JOBS = "jobs"  # create and read jobs
-ADMIN = "admin"  # whatever an operator may
+SESSION_PREFIX = "rgs_"
+
+READ = "read"  # see
+JOBS = "jobs"  # also create and change
+ADMIN = "admin"  # also whatever an operator may
+SCOPES = (READ, JOBS, ADMIN)  # each includes those before it
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,24 @@ class Caller:
     wallets: tuple[str, ...] | None
     scopes: frozenset[str]
 
+    def may(self, scope: str) -> bool:
+        """Whether one of the caller's scopes is or includes this one."""
+        return not self.scopes.isdisjoint(SCOPES[SCOPES.index(scope) :])
+
     @property
     def is_admin(self) -> bool:
-        """May do what operators do."""
-        return ADMIN in self.scopes
+        """May do what operators do, which is never bound to wallets."""
+        return ADMIN in self.scopes and self.wallets is None
+
+    @property
+    def is_session(self) -> bool:
+        """Signed in with a wallet: anybody can make any number of those."""
+        return self.key_id is None and self.wallets is not None
+
+    @property
+    def owner(self) -> str | None:
+        """Whose things are kept apart from others': the key's, the signed-in wallet's; None where nobody is asked."""
+        return self.key_id or (f"wallet:{self.wallets[0]}" if self.wallets else None)
 
 
 ANYONE = Caller(None, None, frozenset({JOBS}))  # AUTH_MODE=open
@@ -37,36 +51,52 @@ def hash_secret(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-async def create_key(
-    tx: Connection, name: str, *, scopes: Sequence[str], wallets: Sequence[str] | None
-) -> tuple[UUID, str]:
-    """Make an API key; the key itself is returned here and never again."""
-    key = _PREFIX + secrets.token_hex(32)
-    key_id = new_id()
-    await tx.execute(
-        "INSERT INTO api_keys (id, name, key_hash, scopes, wallets) VALUES ($1, $2, $3, $4, $5)",
-        key_id,
-        name,
-        hash_secret(key),
-        list(scopes),
-        list(wallets) if wallets is not None else None,
-    )
-    return key_id, key
-
-
-async def find_caller(db: Connection, key: str) -> Caller:
-    """Who a key belongs to; NotAuthenticated when it is unknown, revoked or expired.
+async def find_caller(db: Connection, token: str) -> Caller:
+    """Who a key or a session belongs to; NotAuthenticated when it is unknown or over.
 
     Looked up by hash: an index probe over a 256-bit random value tells an attacker nothing by its time.
     """
+    if token.startswith(SESSION_PREFIX):
+        return await _find_session(db, token)
+    return await _find_key(db, token)
+
+
+async def _find_key(db: Connection, key: str) -> Caller:
     row = await db.fetchrow(
         """
-        SELECT id, scopes, wallets FROM api_keys
+        SELECT id, scopes, wallets,
+               last_used_at IS NULL OR last_used_at < now() - interval '1 min' AS use_is_news
+          FROM api_keys
          WHERE key_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
         """,
         hash_secret(key),
     )
     if row is None:
         raise NotAuthenticated("This API key is unknown, revoked or expired")
+    if row["use_is_news"]:
+        await _note_use(db, row["id"])
     wallets = row["wallets"]
     return Caller(str(row["id"]), tuple(wallets) if wallets is not None else None, frozenset(row["scopes"]))
+
+
+async def _note_use(db: Connection, key_id: UUID) -> None:
+    """Note that a key is in use, unless somebody does just that: nobody waits for it."""
+    await db.execute(
+        """
+        UPDATE api_keys SET last_used_at = now()
+         WHERE id = (SELECT id FROM api_keys
+                      WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 min')
+                        FOR NO KEY UPDATE SKIP LOCKED)
+        """,
+        key_id,
+    )
+
+
+async def _find_session(db: Connection, token: str) -> Caller:
+    wallet = await db.fetchval(
+        "SELECT wallet_address FROM sessions WHERE token_hash = $1 AND expires_at > now()", hash_secret(token)
+    )
+    if wallet is None:
+        raise NotAuthenticated("This session is unknown or over: sign in again")
+    # Wallets are told apart by their spelling, and clients spell an address in one of these two ways.
+    return Caller(None, (wallet, wallet.lower()), frozenset({JOBS}))

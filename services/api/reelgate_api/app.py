@@ -11,6 +11,7 @@ from reelgate_api.dependencies import Parts, State
 from reelgate_api.documented import ANSWER_HEADERS, describe
 from reelgate_api.images import form as image_form
 from reelgate_api.images import routes as image_routes
+from reelgate_api.keys.routes import router as keys_router
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.live.hub import Hub
 from reelgate_api.live.routes import router as live_router
@@ -21,6 +22,7 @@ from reelgate_api.openai.provider import VideoFiles
 from reelgate_api.provider import CallbackService
 from reelgate_api.routes import router
 from reelgate_api.settings import Settings
+from reelgate_api.sign_in.routes import router as sign_in_router
 from reelgate_api.vendor_watch import VendorWatch
 from reelgate_api.wallets.routes import router as wallets_router
 from reelgate_api.webhooks.routes import router as webhooks
@@ -82,6 +84,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(image_routes.router)
     app.include_router(wallets_router)
     app.include_router(webhooks)
+    app.include_router(keys_router)
+    app.include_router(sign_in_router)
     app.include_router(openai_routes.router)
     app.include_router(live_router)
     app.routes.extend(health.routes(_checks, degraded=_degraded))

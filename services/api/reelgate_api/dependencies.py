@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, TypedDict
 
 from fastapi import Depends, Header, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from reelgate_api.handlers import Accepted
 from reelgate_api.idempotency.in_flight import InFlight
@@ -63,33 +64,67 @@ async def get_parts(request: Request) -> Parts:
 PartsDep = Annotated[Parts, Depends(get_parts)]
 
 
-def _bearer(authorization: str | None) -> str | None:
-    scheme, _, value = (authorization or "").partition(" ")
-    return value.strip() if scheme.lower() == "bearer" and value.strip() else None
+_credential = HTTPBearer(
+    auto_error=False, scheme_name="credential", description="An API key (rg_live_…), or a session's token (rgs_…)."
+)
+_cron_secret = HTTPBearer(auto_error=False, scheme_name="cron_secret", description="CRON_SECRET.")
 
 
-async def get_caller(parts: PartsDep, authorization: Annotated[str | None, Header()] = None) -> Caller:
-    """Who asks; NotAuthenticated without a good key unless AUTH_MODE is open."""
-    key = _bearer(authorization)
-    if key is None:
+async def get_token(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_credential)]) -> str | None:
+    """The bearer credential that was sent."""
+    return given.credentials.strip() or None if given else None
+
+
+Token = Annotated[str | None, Depends(get_token)]
+
+
+async def get_caller(request: Request, parts: PartsDep, token: Token) -> Caller:
+    """Who asks, and may do this kind of thing; NotAuthenticated without a good credential unless AUTH_MODE is open."""
+    if token is None:
         if parts.settings.auth_mode == "open":
             return auth.ANYONE
-        raise NotAuthenticated("Send an API key: Authorization: Bearer rg_live_…")
+        raise NotAuthenticated("Send an API key or a session's token: Authorization: Bearer rg_live_…")
+    if token.startswith(auth.SESSION_PREFIX) and not parts.settings.session_seconds:
+        raise NotAuthenticated("Signing in with a wallet is turned off here")
     async with parts.db.connection() as connection:
-        caller = await auth.find_caller(connection, key)
-    if not caller.scopes & {auth.JOBS, auth.ADMIN}:
-        raise NotAllowed("This key has no scope for jobs")
+        caller = await auth.find_caller(connection, token)
+    return _with_scope(caller, auth.READ if request.method in {"GET", "HEAD"} else auth.JOBS)
+
+
+def _with_scope(caller: Caller, scope: str) -> Caller:
+    if not caller.may(scope):
+        raise NotAllowed(f"This needs a key with the scope {scope}")
     return caller
 
 
-CallerDep = Annotated[Caller, Depends(get_caller)]
+CallerDep = Annotated[Caller, Depends(get_caller)]  # who may read, or where something changes: may have jobs
 
 
-async def check_cron_secret(parts: PartsDep, authorization: Annotated[str | None, Header()] = None) -> None:
+async def get_jobs_caller(caller: CallerDep) -> Caller:
+    """Who may have jobs, also where nothing changes."""
+    return _with_scope(caller, auth.JOBS)
+
+
+JobsDep = Annotated[Caller, Depends(get_jobs_caller)]
+
+
+async def get_admin(caller: CallerDep) -> Caller:
+    """Who may do what operators do."""
+    if not caller.is_admin:
+        raise NotAllowed("This needs a key with the scope admin that is bound to no wallets")
+    return caller
+
+
+AdminDep = Annotated[Caller, Depends(get_admin)]
+
+
+async def check_cron_secret(
+    parts: PartsDep, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_cron_secret)]
+) -> None:
     """Only who knows CRON_SECRET; with none set, nobody."""
     secret = parts.settings.cron_secret
-    given = _bearer(authorization) or ""
-    if secret is None or not secrets.compare_digest(given.encode(), secret.get_secret_value().encode()):
+    said = given.credentials.strip() if given else ""
+    if secret is None or not secrets.compare_digest(said.encode(), secret.get_secret_value().encode()):
         raise NotAuthenticated("Unauthorized")
 
 
@@ -105,11 +140,9 @@ async def get_idempotency_key(idempotency_key: Annotated[str | None, Header()] =
 IdempotencyKey = Annotated[str | None, Depends(get_idempotency_key)]
 
 
-async def get_permit(
-    parts: PartsDep, caller: CallerDep, authorization: Annotated[str | None, Header()] = None
-) -> AsyncIterator[Permit]:
+async def get_permit(parts: PartsDep, caller: CallerDep, token: Token) -> AsyncIterator[Permit]:
     """A place for a live stream, until its response has ended."""
-    with parts.hub.permit(_bearer(authorization), caller) as permit:
+    with parts.hub.permit(token, caller) as permit:
         yield permit
 
 

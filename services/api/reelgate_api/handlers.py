@@ -90,6 +90,7 @@ async def accept(
         owner=caller.key_id or f"wallet:{request.wallet_address}",
         key=key,
         request_hash=request_hash or hash_request(request),
+        welcome=not caller.is_session,
     )
 
     async def decide() -> Accepted:
@@ -158,7 +159,7 @@ async def accept_on(connection: Connection, new: NewJob, *, settings: Settings) 
         repository.accept, connection, [new], expires_in=expires_in, max_queued=settings.max_queued_per_wallet
     )
     [result] = await accept_one()
-    if result.balance is None and settings.signup_credits:
+    if result.balance is None and settings.signup_credits and new.welcome:
         await repository.open_wallet(connection, new.request.wallet_address, signup_credits=settings.signup_credits)
         [result] = await accept_one()
     if result.made:

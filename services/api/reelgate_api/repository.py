@@ -25,6 +25,7 @@ class NewJob:
     owner: str
     key: str | None
     request_hash: bytes
+    welcome: bool = True  # whether a wallet never seen is opened with the signup credits
 
 
 @dataclass(frozen=True, kw_only=True)

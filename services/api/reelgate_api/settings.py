@@ -18,6 +18,9 @@ class Settings(ServiceSettings, PublicUrlSettings, WebhookSettings):
     """The public HTTP surface."""
 
     auth_mode: Literal["required", "open"] = "required"
+    # How long a session lasts that a wallet's signature opened; 0: there are none.
+    session_seconds: int = Field(default=3600, ge=0, le=30 * 86400)
+    sign_in_chain_id: int | None = Field(default=None, ge=1)  # unset: whichever the wallet is on
     cron_secret: SecretStr | None = None  # unset: the cron endpoint is closed
     api_workers: int = Field(default=1, ge=1, le=64)
     # Where the callback path is forwarded to; unset where a gateway in front routes it itself.

@@ -161,6 +161,7 @@ class Reconciler:
             old_webhooks = timedelta(days=settings.webhook_days)
             count += await repository.delete_webhook_deliveries(tx, older_than=old_webhooks, limit=_LIMIT * 10)
             count += await repository.delete_blind_requests(tx, older_than=_BLIND_REQUESTS, limit=_LIMIT * 10)
+            count += await repository.delete_sessions(tx, limit=_LIMIT * 10)
             old_keys = timedelta(hours=settings.idempotency_hours)
             count += await repository.delete_idempotency_keys(tx, older_than=old_keys, limit=_LIMIT * 10)
         async with self.db.connection() as connection:

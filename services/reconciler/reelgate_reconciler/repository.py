@@ -193,3 +193,16 @@ async def delete_blind_requests(tx: Connection, *, older_than: timedelta, limit:
         limit,
     )
     return len(rows)
+
+
+async def delete_sessions(tx: Connection, *, limit: int) -> int:
+    """Delete sessions that are over; return how many."""
+    rows = await tx.fetch(
+        """
+        DELETE FROM sessions
+         WHERE token_hash IN (SELECT token_hash FROM sessions WHERE expires_at < now() ORDER BY expires_at LIMIT $1)
+        RETURNING token_hash
+        """,
+        limit,
+    )
+    return len(rows)

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from reelgate_api.app import create_app
 from reelgate_api.settings import Settings
-from reelgate_common import auth
+from reelgate_common import auth, keys
 
 MOVIE = bytes(range(256)) * 1024
 
@@ -153,7 +153,7 @@ async def api_url(serve_api):
 @pytest.fixture
 def make_key(cast):
     async def make(*, wallets=("wallet",), scopes=(auth.JOBS,)):
-        return (await cast(auth.create_key, "tests", scopes=scopes, wallets=wallets))[1]
+        return (await cast(keys.create_key, "tests", scopes=scopes, wallets=wallets))[1]
 
     return make
 

@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 
 from reelgate_callback.webhooks.receiver import Receiver
 from reelgate_callback.webhooks.sender import Sender
-from reelgate_common import auth
+from reelgate_common import auth, keys
 from reelgate_common.strangers import open_resolver
 
 
@@ -34,7 +34,7 @@ def make_key(cast):
     """A header that authorizes."""
 
     async def make(*, wallets=None):
-        _, key = await cast(auth.create_key, "tests", scopes=(auth.JOBS,), wallets=wallets)
+        _, key = await cast(keys.create_key, "tests", scopes=(auth.JOBS,), wallets=wallets)
         return {"Authorization": f"Bearer {key}"}
 
     return make

@@ -40,7 +40,7 @@ async def hand_over(file: bytes, *, caller: Caller, kie: KieClient) -> HandedOve
     """
     image = content.inspect(file)
     expires_at = datetime.now(UTC) + _KEPT
-    name = _name(file, image, owner=caller.key_id or "anyone")
+    name = _name(file, image, owner=caller.owner or "anyone")
     upload = await kie.upload(file, path=_FOLDER, name=name, media_type=image.media_type)
     if upload.url is None:
         log.warning("image_not_handed_over", outcome=upload.outcome, code=upload.code, message=upload.message)

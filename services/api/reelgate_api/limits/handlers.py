@@ -1,6 +1,7 @@
 """Whether one more job may be asked for now."""
 
 import math
+from collections.abc import Mapping
 
 from reelgate_api.limits import repository
 from reelgate_api.limits.queue_watch import QueueWatch
@@ -32,8 +33,10 @@ class Limiter:
         if self.queue.is_full:
             raise QueueFull(retry_seconds=QUEUE_RETRY_SECONDS)
         limits = self._limits(caller, wallet)
-        if not limits:
-            return ()
+        return await self.count(limits) if limits else ()
+
+    async def count(self, limits: Mapping[str, int]) -> tuple[Quota, ...]:
+        """Count one request for each subject (subject -> requests a minute); RateLimited: for none of them."""
         async with self._db.connection() as connection:
             taken = await repository.take(connection, limits)
         quotas = tuple(_quota(subject, limits[subject], one) for subject, one in zip(limits, taken, strict=True))

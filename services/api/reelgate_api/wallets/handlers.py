@@ -7,7 +7,7 @@ from reelgate_api.wallets import cursor as cursors
 from reelgate_api.wallets import repository
 from reelgate_common.auth import Caller
 from reelgate_common.db import Connection, Database
-from reelgate_common.domain.errors import InvalidInput, NotAllowed, NotFound
+from reelgate_common.domain.errors import InvalidInput, NotFound
 from reelgate_common.grants import Movement, Recorded
 
 Record = Callable[[Connection, Movement], Awaitable[Recorded]]  # grants.grant or grants.adjust
@@ -52,10 +52,10 @@ async def move(
     caller: Caller,
     db: Database,
 ) -> Recorded:
-    """Move credits by hand, once for each reference; without one the Idempotency-Key stands for it. Admins only."""
-    if not caller.is_admin:
-        raise NotAllowed("This needs an API key with the admin scope")
-    _check_sees(caller, wallet)
+    """Move credits by hand, once for each reference; without one the Idempotency-Key stands for it.
+
+    Admins only, which the routes see to.
+    """
     if reference is None and key is None:
         raise InvalidInput(
             "reference", "reference or the header Idempotency-Key is required: a repeat must not move credits twice"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from reelgate_api.dependencies import CallerDep, IdempotencyKey, PartsDep
+from reelgate_api.dependencies import AdminDep, CallerDep, IdempotencyKey, PartsDep
 from reelgate_api.problems import responses
 from reelgate_api.wallets import handlers, prices
 from reelgate_api.wallets.prices import PriceList
@@ -58,7 +58,7 @@ async def grant_credits(
     wallet_address: WalletToFill,
     body: GrantBody,
     key: IdempotencyKey,
-    caller: CallerDep,
+    caller: AdminDep,
     parts: PartsDep,
     response: Response,
 ) -> MovementView:
@@ -81,7 +81,7 @@ async def adjust_credits(
     wallet_address: WalletToFill,
     body: AdjustmentBody,
     key: IdempotencyKey,
-    caller: CallerDep,
+    caller: AdminDep,
     parts: PartsDep,
     response: Response,
 ) -> MovementView:

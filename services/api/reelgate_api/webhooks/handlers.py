@@ -18,7 +18,7 @@ from reelgate_common import webhooks
 from reelgate_common.addresses import is_private_host
 from reelgate_common.auth import Caller
 from reelgate_common.db import Connection, Database
-from reelgate_common.domain.errors import InvalidInput, NotAuthenticated, NotFound
+from reelgate_common.domain.errors import InvalidInput, NotAllowed, NotAuthenticated, NotFound
 from reelgate_common.ids import new_id
 from reelgate_common.webhooks import Notice, Target
 
@@ -48,6 +48,8 @@ def check_url(url: str, *, field: str, allow_private: bool) -> None:
 
 
 def _owner(caller: Caller) -> UUID:
+    if caller.is_session:
+        raise NotAllowed("Webhooks belong to an API key, not to a session")
     if caller.key_id is None:
         raise NotAuthenticated("Webhooks belong to an API key: send one")
     return UUID(caller.key_id)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from reelgate_api.dependencies import CallerDep, PartsDep
+from reelgate_api.dependencies import CallerDep, JobsDep, PartsDep
 from reelgate_api.handlers import parse_uuid
 from reelgate_api.idempotency.once import OnceDep
 from reelgate_api.problems import responses
@@ -63,7 +63,7 @@ async def list_webhooks(caller: CallerDep, parts: PartsDep) -> Webhooks:
 
 
 @router.get("/secret", operation_id="get_webhook_secret", responses=responses(401, 403, 503))
-async def get_webhook_secret(caller: CallerDep, parts: PartsDep, response: Response) -> Secret:
+async def get_webhook_secret(caller: JobsDep, parts: PartsDep, response: Response) -> Secret:
     """What signs for the `webhook_url` of this API key's jobs. With its id it can be rotated, and its log read."""
     response.headers.update(_NO_STORE)
     return Secret(**await handlers.signing_secret(caller=caller, db=parts.db))

@@ -1,0 +1,36 @@
+"""HTTP in: signing in with a wallet, and out."""
+
+from fastapi import APIRouter, Response
+
+from reelgate_api.dependencies import CallerDep, PartsDep, Token
+from reelgate_api.problems import responses
+from reelgate_api.sign_in import handlers
+from reelgate_api.sign_in.schemas import Nonce, SessionView, SignInBody
+
+router = APIRouter(prefix="/api/auth", tags=["sign-in"])
+
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+@router.post("/nonce", operation_id="create_nonce", responses=responses(404, 503))
+async def create_nonce(parts: PartsDep, response: Response) -> Nonce:
+    """A nonce for one EIP-4361 message. For anyone."""
+    nonce, expires_at = await handlers.make_nonce(db=parts.db, settings=parts.settings)
+    response.headers.update(_NO_STORE)
+    return Nonce(nonce=nonce, expires_at=expires_at)
+
+
+@router.post("/sign-in", operation_id="sign_in", responses=responses(400, 401, 404, 413, 429, 503))
+async def sign_in(body: SignInBody, parts: PartsDep, response: Response) -> SessionView:
+    """Open a session with a signed EIP-4361 message. Its token stands where an API key would; for anyone."""
+    session = await handlers.sign_in(
+        body.message, body.signature, db=parts.db, settings=parts.settings, limiter=parts.limiter
+    )
+    response.headers.update(_NO_STORE)
+    return SessionView.model_validate(session, from_attributes=True)
+
+
+@router.delete("/session", status_code=204, operation_id="sign_out", responses=responses(401, 403, 503))
+async def sign_out(token: Token, caller: CallerDep, parts: PartsDep) -> None:
+    """End the session that is sent with this request, at once."""
+    await handlers.sign_out(token, caller=caller, db=parts.db)

@@ -1,0 +1,41 @@
+"""HTTP bodies of signing in."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Nonce(BaseModel):
+    """A nonce for one EIP-4361 message."""
+
+    nonce: str
+    expires_at: datetime
+
+
+class SignInBody(BaseModel):
+    """A message, and the wallet's signature of it."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    message: Annotated[str, Field(max_length=4096)] = Field(
+        description="The EIP-4361 message, byte for byte as it was signed.",
+        examples=[
+            (
+                "video.example.com wants you to sign in with your Ethereum account:\n"
+                "0x1a642f0E3c3aF545E7AcBD38b07251B3990914F1\n\n\nURI: https://video.example.com\n"
+                "Version: 1\nChain ID: 1\nNonce: 0123456789abcdef\nIssued At: 2026-01-01T00:00:00Z"
+            )
+        ],
+    )
+    signature: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{130}$")] = Field(
+        description="What personal_sign gave: 65 bytes in hexadecimal.", examples=["0x" + "ab" * 65]
+    )
+
+
+class SessionView(BaseModel):
+    """A session. It may read and make jobs of its wallet, spelled with checksum or in lower case."""
+
+    token: str = Field(description="For the Authorization header; shown here only.")
+    wallet_address: str = Field(description="The address that signed, spelled with its checksum.")
+    expires_at: datetime
