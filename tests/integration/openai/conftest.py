@@ -1,14 +1,12 @@
 """The gateway behind a real server on loopback, driven by OpenAI's own client; and a host of videos."""
 
 import asyncio
-import contextlib
-import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import openai
 import pytest
-import uvicorn
+from serving import serving
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -19,26 +17,6 @@ from reelgate_api.settings import Settings
 from reelgate_common import auth, keys
 
 MOVIE = bytes(range(256)) * 1024
-
-
-@asynccontextmanager
-async def serving(app, *, lifespan="on"):
-    """As `service.run` does, but the signals belong to pytest; its base URL."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, lifespan=lifespan, http="httptools", access_log=False, log_config=None, ws="none")
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext
-    running = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        async with asyncio.timeout(20):
-            while not server.started:
-                assert not running.done(), "the server did not start"
-                await asyncio.sleep(0.01)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await running
 
 
 @dataclass
