@@ -4,11 +4,14 @@ import asyncio
 import json
 import os
 import sys
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import aio_pika
 import pytest
 
 from reelgate_common import auth, migrations, topology
+from reelgate_common.domain.errors import NotAuthenticated
 
 
 @pytest.fixture
@@ -64,6 +67,83 @@ async def test_a_key_is_made_and_shown_once(reelgate, database_url, db, stored):
     assert code == 0
     assert (caller.wallets, caller.is_admin) == (("w1",), False)
     assert made["key"] not in str(await stored.rows("SELECT * FROM api_keys"))
+
+
+@pytest.fixture
+def keys(reelgate, database_url):
+    """`reelgate keys …`: its exit code, output and errors."""
+
+    async def run(*words):
+        return await reelgate("keys", *words, DATABASE_URL=database_url)
+
+    return run
+
+
+async def test_a_key_is_made_as_asked_for(keys, db):
+    _, out, _ = await keys("create", "ci", "--scope", "read", "--test", "--expires-days", "0.5", "--json")
+
+    made = json.loads(out)
+    async with db.connection() as connection:
+        caller = await auth.find_caller(connection, made["key"])
+    assert caller.scopes == {"read"}
+    assert made["key"].startswith("rg_test_")
+    assert made["key"].startswith(made["prefix"])
+    lasts = datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(made["created_at"])
+    assert timedelta(hours=11) < lasts < timedelta(hours=13)
+
+
+async def test_keys_are_listed_without_what_they_are(keys):
+    made = json.loads((await keys("create", "shop", "--wallet", "w1", "--json"))[1])
+    other = json.loads((await keys("create", "ops", "--admin", "--json"))[1])
+
+    _, listed, _ = await keys("list", "--json")
+    code, lines, _ = await keys("list")
+
+    assert [key["id"] for key in json.loads(listed)] == [other["id"], made["id"]]
+    assert code == 0
+    ops, shop = lines.splitlines()
+    assert [word in shop for word in (made["prefix"], made["id"], "shop", "jobs", "w1", "never used")] == [True] * 6
+    assert "every wallet" in ops
+    assert [key["key"] in listed + lines for key in (made, other)] == [False, False]
+
+
+async def test_a_revoked_key_is_no_good_any_more(keys, db):
+    made = json.loads((await keys("create", "shop", "--json"))[1])
+
+    code, out, _ = await keys("revoke", made["id"])
+
+    assert (code, out) == (0, "revoked\n")
+    async with db.connection() as connection:
+        with pytest.raises(NotAuthenticated):
+            await auth.find_caller(connection, made["key"])
+    assert "revoked 2" in (await keys("list"))[1]
+
+
+async def test_a_key_that_is_not_there_cannot_be_revoked(keys):
+    code, _, err = await keys("revoke", str(UUID(int=1)))
+
+    assert (code, err) == (1, f"there is no key {UUID(int=1)}\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["create", ""],
+        ["create", "x", "--wallet", "a b"],
+        ["create", "x", "--scope", "metrics"],
+        ["create", "x", "--expires-days", "0"],
+        ["create", "x", "--expires-days", "nan"],
+        ["create", "x", "--expires-days", "1e300"],
+        ["revoke", "x"],
+    ],
+    ids=str,
+)
+async def test_what_makes_no_sense_of_a_key_is_refused(keys, stored, words):
+    code, _, err = await keys(*words)
+
+    assert code == 2
+    assert "Traceback" not in err
+    assert await stored.count("api_keys") == 0
 
 
 async def test_an_admins_key_is_for_all_wallets(reelgate, database_url, db):

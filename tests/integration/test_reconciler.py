@@ -658,6 +658,17 @@ async def test_a_rate_limit_nobody_met_for_a_minute_is_forgotten(make_reconciler
     assert [row["subject"] for row in await stored.rows("SELECT * FROM rate_limits")] == ["wallet:b"]
 
 
+async def test_sessions_that_are_over_are_deleted(make_reconciler, stored):
+    await stored.run(
+        "INSERT INTO sessions (token_hash, wallet_address, expires_at)"
+        " VALUES ('over', 'a', now() - interval '1 s'), ('open', 'a', now() + interval '1 min')"
+    )
+
+    assert await make_reconciler().clean() == 1
+
+    assert [row["token_hash"] for row in await stored.rows("SELECT * FROM sessions")] == [b"open"]
+
+
 async def test_old_outgoing_webhooks_are_deleted_with_their_attempts(make_job, make_reconciler, stored):
     await make_job(JobStatus.COMPLETED)
     await stored.run(
