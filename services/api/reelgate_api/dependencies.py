@@ -46,6 +46,7 @@ class Parts:
     video_files: VideoFiles
     hub: Hub
     in_flight: InFlight[Accepted] = field(default_factory=InFlight)
+    signatures: asyncio.Lock = field(default_factory=asyncio.Lock)  # of wallets: each keeps a processor busy
     image_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IMAGES_AT_ONCE))
 
 

@@ -46,11 +46,13 @@ def _check_open(settings: Settings) -> None:
         raise NotFound("Signing in with a wallet is turned off here")
 
 
-async def sign_in(text: str, signature: str, *, db: Database, settings: Settings, limiter: Limiter) -> Session:
-    """Open a session for the wallet that signed the message.
+async def sign_in(
+    text: str, signature: str, *, db: Database, settings: Settings, limiter: Limiter, alone: asyncio.Lock
+) -> Session:
+    """Open a session for the wallet that signed the message. Signatures are looked at one at a time, `alone`.
 
     InvalidInput tells what is wrong with what the message says, which is no secret. What does not prove anything is
-    NotAuthenticated, whatever the reason; its nonce is used up all the same.
+    NotAuthenticated, whatever the reason. RateLimited leaves the nonce good, and nothing is signed in vain.
     """
     _check_open(settings)
     message = messages.parse(text)
@@ -62,19 +64,22 @@ async def sign_in(text: str, signature: str, *, db: Database, settings: Settings
         nonce_valid_for=_NONCE_VALID,
     )
     await limiter.count(_ATTEMPTS)
-    async with db.connection() as connection:
-        is_fresh = await repository.take_nonce(connection, message.nonce)
-    if not is_fresh or await asyncio.to_thread(signer, text, signature) != message.address:
-        raise NotAuthenticated("The signature is not this address's, or the nonce is used or too old: sign a new one")
+    async with alone:
+        is_theirs = await asyncio.to_thread(signer, text, signature) == message.address
     token = SESSION_PREFIX + secrets.token_hex(32)
-    async with db.connection() as connection:
-        until = await repository.open_session(
-            connection,
-            token,
-            message.address,
-            valid_for=timedelta(seconds=settings.session_seconds),
-            not_after=message.expiration_time,
-        )
+    until = None
+    if is_theirs:
+        async with db.connection() as connection:
+            until = await repository.open_session(
+                connection,
+                token,
+                message.address,
+                nonce=message.nonce,
+                valid_for=timedelta(seconds=settings.session_seconds),
+                not_after=message.expiration_time,
+            )
+    if until is None:
+        raise NotAuthenticated("The signature is not this address's, or the nonce is used or too old: sign a new one")
     log.info("session_opened")
     return Session(token=token, wallet_address=message.address, expires_at=until)
 

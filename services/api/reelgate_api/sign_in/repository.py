@@ -20,24 +20,23 @@ async def keep_nonce(db: Connection, nonce: str, *, valid_for: timedelta) -> dat
     return until
 
 
-async def take_nonce(db: Connection, nonce: str) -> bool:
-    """Use a nonce up; False when it was never made, is used up or has expired."""
-    taken = await db.fetchval(
-        "DELETE FROM sign_in_nonces WHERE nonce = $1 AND expires_at > now() RETURNING true", nonce
-    )
-    return bool(taken)
-
-
 async def open_session(
-    db: Connection, token: str, wallet: str, *, valid_for: timedelta, not_after: datetime | None
-) -> datetime:
-    """Store a session by the hash of its token; when it ends, which is not after `not_after`."""
-    until: datetime = await db.fetchval(
+    db: Connection, token: str, wallet: str, *, nonce: str, valid_for: timedelta, not_after: datetime | None
+) -> datetime | None:
+    """Use a nonce up for a session, stored by the hash of its token; when it ends, which is not after `not_after`.
+
+    None when the nonce was never made, is used up or has expired.
+    """
+    until: datetime | None = await db.fetchval(
         """
+        WITH taken AS (
+            DELETE FROM sign_in_nonces WHERE nonce = $1 AND expires_at > now() RETURNING nonce
+        )
         INSERT INTO sessions (token_hash, wallet_address, expires_at)
-        VALUES ($1, $2, least(now() + $3::interval, $4::timestamptz))
+        SELECT $2, $3, least(now() + $4::interval, $5::timestamptz) FROM taken
         RETURNING expires_at
         """,
+        nonce,
         hash_secret(token),
         wallet,
         valid_for,

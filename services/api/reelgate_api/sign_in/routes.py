@@ -24,7 +24,12 @@ async def create_nonce(parts: PartsDep, response: Response) -> Nonce:
 async def sign_in(body: SignInBody, parts: PartsDep, response: Response) -> SessionView:
     """Open a session with a signed EIP-4361 message. Its token stands where an API key would; for anyone."""
     session = await handlers.sign_in(
-        body.message, body.signature, db=parts.db, settings=parts.settings, limiter=parts.limiter
+        body.message,
+        body.signature,
+        db=parts.db,
+        settings=parts.settings,
+        limiter=parts.limiter,
+        alone=parts.signatures,
     )
     response.headers.update(_NO_STORE)
     return SessionView.model_validate(session, from_attributes=True)
