@@ -11,6 +11,8 @@ from reelgate_api.dependencies import Parts, State
 from reelgate_api.documented import ANSWER_HEADERS, describe
 from reelgate_api.images import form as image_form
 from reelgate_api.images import routes as image_routes
+from reelgate_api.jobs import routes as job_routes
+from reelgate_api.jobs.pace import Pace
 from reelgate_api.keys.routes import router as keys_router
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.live.hub import Hub
@@ -52,7 +54,11 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         resolver = await stack.enter_async_context(open_resolver())
         files = await stack.enter_async_context(VideoFiles.open(resolver, trusted=settings.kie_ai_api_endpoint))
         hub = await stack.enter_async_context(Hub.open(core.db, core.bus, settings))
-        yield Parts(settings, core.db, core.bus, core.relay, verifier, callback, watch, limiter, core.kie, files, hub)
+        pace = Pace(core.db)
+        await stack.enter_async_context(background(pace.run()))
+        yield Parts(
+            settings, core.db, core.bus, core.relay, verifier, callback, watch, limiter, core.kie, files, hub, pace
+        )
 
 
 def _checks(request: Request) -> dict[str, health.Check]:
@@ -81,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.include_router(router)
+    app.include_router(job_routes.router)
     app.include_router(image_routes.router)
     app.include_router(wallets_router)
     app.include_router(webhooks)

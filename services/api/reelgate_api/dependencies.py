@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated, TypedDict
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from reelgate_api.handlers import Accepted
 from reelgate_api.idempotency.in_flight import InFlight
+from reelgate_api.jobs.pace import Pace
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.live.hub import Hub, Permit
 from reelgate_api.openai.provider import VideoFiles
@@ -45,9 +46,20 @@ class Parts:
     kie: KieClient
     video_files: VideoFiles
     hub: Hub
+    pace: Pace
     in_flight: InFlight[Accepted] = field(default_factory=InFlight)
     signatures: asyncio.Lock = field(default_factory=asyncio.Lock)  # of wallets: each keeps a processor busy
     image_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IMAGES_AT_ONCE))
+
+
+JobId = Annotated[
+    str,
+    Path(
+        description="The job's id.",
+        examples=["01890a5d-ac96-774b-bcce-b302099a8057"],
+        json_schema_extra={"format": "uuid"},
+    ),
+]
 
 
 class State(TypedDict):

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
@@ -82,6 +83,7 @@ async def accept(
     the caller in doubt; the same Idempotency-Key tells, whatever the limits.
     """
     _may_use(caller, request.wallet_address)
+    _check_expiry(request, settings)
     cost = pricing.price(settings.prices, request.operation, model=request.model, resolution=request.resolution)
     new = NewJob(
         id=new_id(),
@@ -201,6 +203,12 @@ def hash_request(request: VideoRequest) -> bytes:
     defaults = {field.name: field.default for field in fields(request)}
     asked = {name: value for name, value in asdict(request).items() if value != defaults[name]}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
+
+
+def _check_expiry(request: VideoRequest, settings: Settings) -> None:
+    most = math.floor(settings.pending_deadline)
+    if request.expires_in is not None and request.expires_in > most:
+        raise InvalidInput("expires_in", f"expires_in must be at most {most} seconds")
 
 
 def _may_use(caller: Caller, wallet: str) -> None:

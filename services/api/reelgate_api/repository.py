@@ -90,14 +90,15 @@ async def accept(
             SELECT ranked.id, ranked.wallet, r.prompt, r.image_urls, r.aspect_ratio, r.model, r.generation_type,
                    r.resolution, r.duration, r.watermark, r.metadata, r.client_reference_id, r.seeds,
                    r.enable_translation, r.operation, r.source_job_id, r.source_task_id, ranked.cost, ranked.turn,
-                   now() + $10::interval, now() + $10::interval, now(), now() + interval '10 s',
+                   now() + until.sent, now() + until.sent, now(), now() + interval '10 s',
                    r.webhook_url, CASE WHEN r.webhook_url IS NOT NULL THEN ranked.owner::uuid END
               FROM ranked,
                    jsonb_to_record(ranked.request) AS r(
                        prompt text, image_urls jsonb, aspect_ratio text, model text, generation_type text,
                        resolution text, duration integer, watermark text, metadata jsonb, client_reference_id text,
                        seeds integer, enable_translation boolean, operation text, source_job_id uuid,
-                       source_task_id text, webhook_url text)
+                       source_task_id text, webhook_url text, expires_in integer),
+                   LATERAL (SELECT coalesce(make_interval(secs => r.expires_in), $10::interval) AS sent) AS until
              WHERE ranked.covered AND ranked.has_room
                AND (ranked.key IS NULL OR ranked.id IN (SELECT job_id FROM keyed))
             ON CONFLICT (id) DO NOTHING

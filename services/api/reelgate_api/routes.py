@@ -2,23 +2,17 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from reelgate_api import further, handlers
-from reelgate_api.dependencies import CallerDep, IdempotencyKey, Parts, PartsDep, check_cron_secret
+from reelgate_api.dependencies import CallerDep, IdempotencyKey, JobId, Parts, PartsDep, check_cron_secret
+from reelgate_api.jobs import handlers as job_handlers
 from reelgate_api.limits.headers import headers as rate_limit_headers
 from reelgate_api.live import handlers as live
 from reelgate_api.problems import responses
-from reelgate_api.schemas import (
-    Accepted,
-    ExtendBody,
-    GenerateBody,
-    ManualCallbackBody,
-    Status,
-    Timeline,
-    UpgradeBody,
-)
+from reelgate_api.schemas import ExtendBody, GenerateBody, ManualCallbackBody, UpgradeBody
+from reelgate_api.views import Accepted, Status, Timeline
 from reelgate_common import republish
 from reelgate_common.auth import Caller
 from reelgate_common.domain.job import Job, JobStatus
@@ -27,18 +21,9 @@ from reelgate_common.views import JobEnvelope, JobView
 
 router = APIRouter()
 
-_POLL_SECONDS = 2  # the guide's script and hook poll this often
 _CALLBACK_PATH = "/api/video/kie-ai-callback"
 _CALLBACK_HEADERS = ("content-type", "x-webhook-timestamp", "x-webhook-signature")
 
-JobId = Annotated[
-    str,
-    Path(
-        description="The job's id.",
-        examples=["01890a5d-ac96-774b-bcce-b302099a8057"],
-        json_schema_extra={"format": "uuid"},
-    ),
-]
 _ONE_CRON_PASS = 500
 
 
@@ -72,7 +57,7 @@ async def _accept(request: VideoRequest, key: str | None, caller: Caller, parts:
     )
     response.headers.update(rate_limit_headers(accepted.quotas))
     response.headers["Location"] = f"/api/video/jobs/{accepted.job_id}"
-    response.headers["Retry-After"] = str(_POLL_SECONDS)
+    response.headers["Retry-After"] = str(parts.pace.retry_after(request.model, request.operation))
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return Accepted(job_id=accepted.job_id, degraded=parts.vendor_watch.notice)
@@ -151,16 +136,18 @@ async def get_video(
         int, Query(ge=0, le=60, description="Seconds to wait for a change: since If-None-Match, or since now.")
     ] = 0,
 ) -> Any:
-    """A job as it stands. Poll with the ETag until its status is completed or failed."""
+    """A job as it stands. Poll with the ETag, as often as Retry-After says, until status is completed or failed."""
     job = await handlers.get(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
     if wait and (if_none_match is None or _is_named(job, if_none_match)):
         job = await live.until_changed(job, seconds=wait, hub=parts.hub)
-    etag = _etag(job)
-    headers = {"ETag": etag} if job.status.is_final else {"ETag": etag, "Retry-After": str(_POLL_SECONDS)}
+    headers = {"ETag": _etag(job)}  # not of the queue's position, which is a hint and changes with every send
+    position = await job_handlers.position(job, db=parts.db)
+    if not job.status.is_final:
+        headers["Retry-After"] = str(parts.pace.retry_after_of(job, position=position))
     if if_none_match and _is_named(job, if_none_match):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)
-    return _envelope(job)
+    return JobEnvelope(job=JobView.of(job, queue_position=position))
 
 
 def _etag(job: Job) -> str:

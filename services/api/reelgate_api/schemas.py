@@ -2,10 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
-from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -26,7 +24,7 @@ def wrong(message: str) -> PydanticCustomError:
     return PydanticCustomError("shown", "{text}", {"text": message})
 
 
-def _text(value: str) -> str:
+def storable(value: str) -> str:
     """PostgreSQL stores neither NUL nor half a surrogate pair."""
     try:
         value.encode()
@@ -97,17 +95,35 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Prompt = Annotated[str, Field(max_length=MAX_PROMPT), AfterValidator(_text)]
-Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_text)]
-Reference = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_text)]
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT), AfterValidator(storable)]
+Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(storable)]
+Reference = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(storable)]
 Seeds = Annotated[int, Field(ge=request.SEEDS[0], le=request.SEEDS[-1])]
-TaskId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_text)]
+TaskId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(storable)]
 
 
-class GenerateBody(BaseModel):
-    """A job to be accepted. Unknown fields are ignored, as in the guide."""
-
+class _JobBody(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
+
+    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = Field(
+        default=None, description="Yours; kept and given back, at most 16 KiB of JSON."
+    )
+    client_reference_id: Reference | None = Field(default=None, description="Yours; kept and given back.")
+    webhook_url: str | None = Field(
+        default=None,
+        description="Where this job's events are sent, signed with the secret of GET /api/webhooks/secret.",
+        examples=["https://example.com/webhooks"],
+    )
+    expires_in: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Seconds: a job that was not sent to Kie.ai by then is given up and refunded. At most, and when "
+        "left out, PENDING_DEADLINE.",
+        examples=[600],
+    )
+
+
+class GenerateBody(_JobBody):
+    """A job to be accepted. Unknown fields are ignored, as in the guide."""
 
     wallet_address: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")] = Field(
         description="Whose credits pay, and who may see the job.", examples=["test_wallet_123"]
@@ -133,17 +149,8 @@ class GenerateBody(BaseModel):
     resolution: Literal["720p", "1080p", "4k"] = Field(default="720p", description="Of the finished video.")
     duration: Literal[4, 6, 8] = Field(default=8, description="Seconds.")
     watermark: Label | None = Field(default=None, description="Text burnt into the video.")
-    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = Field(
-        default=None, description="Yours; kept and given back, at most 16 KiB of JSON."
-    )
-    client_reference_id: Reference | None = Field(default=None, description="Yours; kept and given back.")
     seeds: Seeds | None = Field(default=None, description="The same seeds make similar videos.", examples=[12345])
     enable_translation: bool = Field(default=True, description="Whether Kie.ai may translate the prompt to English.")
-    webhook_url: str | None = Field(
-        default=None,
-        description="Where this job's events are sent, signed with the secret of GET /api/webhooks/secret.",
-        examples=["https://example.com/webhooks"],
-    )
 
     def to_request(self, *, reference_limit: int, file_host: str | None = None) -> VideoRequest:
         """Fill in defaults and check the combination; InvalidInput naming field and fix."""
@@ -176,15 +183,14 @@ class GenerateBody(BaseModel):
                     "seeds",
                     "enable_translation",
                     "webhook_url",
+                    "expires_in",
                 }
             ),
         )
 
 
-class ExtendBody(BaseModel):
+class ExtendBody(_JobBody):
     """A finished video to be continued. Unknown fields are ignored."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
 
     prompt: Annotated[Prompt, Field(min_length=1)] = Field(
         description="What happens next.", examples=["The character turns around and walks away"]
@@ -194,22 +200,12 @@ class ExtendBody(BaseModel):
     )
     seeds: Seeds | None = Field(default=None, description="The same seeds make similar videos.", examples=[12345])
     watermark: Label | None = Field(default=None, description="Text burnt into the video.")
-    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = Field(
-        default=None, description="Yours; kept and given back, at most 16 KiB of JSON."
-    )
-    client_reference_id: Reference | None = Field(default=None, description="Yours; kept and given back.")
 
 
-class UpgradeBody(BaseModel):
+class UpgradeBody(_JobBody):
     """A finished video to be had in a better resolution. Unknown fields are ignored."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
-
     resolution: Literal["1080p", "4k"] = Field(description="Of the better copy.", examples=["1080p"])
-    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = Field(
-        default=None, description="Yours; kept and given back, at most 16 KiB of JSON."
-    )
-    client_reference_id: Reference | None = Field(default=None, description="Yours; kept and given back.")
 
 
 class ManualCallbackBody(BaseModel):
@@ -219,41 +215,6 @@ class ManualCallbackBody(BaseModel):
 
     taskId: TaskId  # noqa: N815 -- the guide's spelling
     jobId: str | None = None  # noqa: N815 -- the guide's spelling
-
-
-class Accepted(BaseModel):
-    """The job is stored, charged and queued; not yet sent."""
-
-    job_id: UUID
-    degraded: str | None = Field(
-        default=None, description="Only there while Kie.ai takes no jobs: the job waits, and is sent when it does."
-    )
-
-
-class Status(BaseModel):
-    """Whether accepted jobs are being sent."""
-
-    status: Literal["ok", "degraded"]
-    reason: str | None = Field(description="Why they wait, when they do.")
-    since: datetime | None
-
-
-class TimelineEntry(BaseModel):
-    """One thing that happened to a job."""
-
-    seq: int
-    at: datetime
-    event: str
-    status: str
-    service: str = Field(description="Who decided.")
-    attempt: int | None
-    reason: str | None
-
-
-class Timeline(BaseModel):
-    """Everything that happened to a job, oldest first."""
-
-    events: list[TimelineEntry]
 
 
 def explain(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str | None]]:

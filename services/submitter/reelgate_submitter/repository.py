@@ -15,7 +15,7 @@ async def lock_fairest_due(tx: Connection) -> Job | None:
     row = await tx.fetchrow(
         """
         SELECT * FROM video_jobs
-         WHERE status = 'pending' AND next_attempt_at <= now()
+         WHERE status = 'pending' AND next_attempt_at <= now() AND expires_at > now()
          ORDER BY turn, id
          LIMIT 1
            FOR UPDATE SKIP LOCKED

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelgate_api.wallets import cursor
+from reelgate_api import cursor
 from reelgate_common.domain.errors import InvalidInput
 
 ids = st.uuids()

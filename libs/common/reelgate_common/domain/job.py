@@ -81,7 +81,7 @@ UPGRADES = {"1080p": Operation.UPGRADE_1080P, "4k": Operation.UPGRADE_4K}
 
 
 class FailureCode(StrEnum):
-    """Why a job did not deliver, as stored; `ADVICE` says it in words a person can act on."""
+    """Why a job did not deliver, as stored; `failures.py` says what each means for whoever asked."""
 
     REFUSED = "refused"  # Kie.ai said no to the request itself
     GENERATION_FAILED = "generation_failed"  # Kie.ai took it and could not make it

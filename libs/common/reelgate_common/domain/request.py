@@ -72,6 +72,7 @@ class VideoRequest:
     source_job_id: str | None = None
     source_task_id: str | None = None
     webhook_url: str | None = None
+    expires_in: int | None = None  # seconds
 
 
 def default_type(model: str, images: int) -> str:

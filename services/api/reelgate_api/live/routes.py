@@ -10,11 +10,10 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from reelgate_api import handlers
-from reelgate_api.dependencies import CallerDep, PartsDep, PermitDep
+from reelgate_api.dependencies import CallerDep, JobId, PartsDep, PermitDep
 from reelgate_api.live import handlers as live
 from reelgate_api.live.feed import moment
 from reelgate_api.problems import responses
-from reelgate_api.routes import JobId
 from reelgate_api.wallets import handlers as wallets
 from reelgate_common.domain.errors import InvalidInput, Unavailable
 

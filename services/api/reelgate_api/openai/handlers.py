@@ -11,6 +11,7 @@ from reelgate_api import handlers
 from reelgate_api.handlers import Accepted, Store
 from reelgate_api.idempotency.in_flight import InFlight
 from reelgate_api.images import handlers as images
+from reelgate_api.jobs.repository import Filter, list_jobs
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.openai import repository
 from reelgate_api.openai.provider import VideoFile, VideoFiles
@@ -138,8 +139,12 @@ class Page:
 async def list_videos(*, after: UUID | None, newest_first: bool, limit: int, caller: Caller, db: Database) -> Page:
     """The caller's videos behind `after`, which need not be there any more."""
     async with db.connection() as connection:
-        found = await repository.list_videos(
-            connection, wallets=caller.wallets, after=after, newest_first=newest_first, limit=limit + 1
+        found = await list_jobs(
+            connection,
+            Filter(wallets=caller.wallets, hidden_too=False),
+            after=after,
+            newest_first=newest_first,
+            limit=limit + 1,
         )
     return Page(found[:limit], has_more=len(found) > limit)
 

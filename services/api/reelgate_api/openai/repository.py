@@ -25,57 +25,6 @@ async def find_video(
     return jobs.as_job(row) if row else None
 
 
-_FIRST = UUID(int=0)
-_LAST = UUID(int=2**128 - 1)
-
-
-async def list_videos(
-    db: Connection, *, wallets: Sequence[str] | None, after: UUID | None, newest_first: bool, limit: int
-) -> list[Job]:
-    """What follows `after` in the order of creation, which is the order of ids."""
-    since = after or (_LAST if newest_first else _FIRST)
-    if wallets is None:
-        return await _list_all(db, since, newest_first=newest_first, limit=limit)
-    rows = await db.fetch(
-        """
-        SELECT found.*
-          FROM unnest($1::text[]) AS w(wallet) CROSS JOIN LATERAL (
-                (SELECT * FROM video_jobs
-                  WHERE $3 AND wallet_address = w.wallet AND id < $2 AND hidden_at IS NULL
-                  ORDER BY id DESC LIMIT $4)
-                UNION ALL
-                (SELECT * FROM video_jobs
-                  WHERE NOT $3 AND wallet_address = w.wallet AND id > $2 AND hidden_at IS NULL
-                  ORDER BY id LIMIT $4)
-               ) AS found
-         ORDER BY CASE WHEN $3 THEN found.id END DESC, found.id
-         LIMIT $4
-        """,
-        list(dict.fromkeys(wallets)),
-        since,
-        newest_first,
-        limit,
-    )
-    return [jobs.as_job(row) for row in rows]
-
-
-async def _list_all(db: Connection, since: UUID, *, newest_first: bool, limit: int) -> list[Job]:
-    rows = await db.fetch(
-        """
-        SELECT found.*
-          FROM ((SELECT * FROM video_jobs WHERE $2 AND id < $1 AND hidden_at IS NULL ORDER BY id DESC LIMIT $3)
-                UNION ALL
-                (SELECT * FROM video_jobs WHERE NOT $2 AND id > $1 AND hidden_at IS NULL ORDER BY id LIMIT $3)
-               ) AS found
-         ORDER BY CASE WHEN $2 THEN found.id END DESC, found.id
-        """,
-        since,
-        newest_first,
-        limit,
-    )
-    return [jobs.as_job(row) for row in rows]
-
-
 async def hide(tx: Connection, job_id: UUID) -> bool:
     """Delete a finished video from view; False when it is not finished, or deleted already."""
     return bool(

@@ -1,9 +1,10 @@
 """Use cases about wallets: see the balance, read the ledger, move credits by hand."""
 
 from collections.abc import Awaitable, Callable
+from operator import itemgetter
 from typing import Any
 
-from reelgate_api.wallets import cursor as cursors
+from reelgate_api import cursor as cursors
 from reelgate_api.wallets import repository
 from reelgate_common.auth import Caller
 from reelgate_common.db import Connection, Database
@@ -37,8 +38,7 @@ async def ledger(
     await balance(wallet, caller=caller, db=db)
     async with db.connection() as connection:
         found = await repository.ledger(connection, wallet, before=before, limit=limit + 1)
-    entries = found[:limit]
-    return entries, cursors.encode(entries[-1]["id"]) if len(found) > limit else None
+    return cursors.first(found, limit, id_of=itemgetter("id"))
 
 
 async def move(

@@ -4,16 +4,17 @@ import base64
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
 
+from reelgate_api import cursor as cursors
 from reelgate_api.webhooks import repository
-from reelgate_api.webhooks.repository import Page, Row, Wanted
+from reelgate_api.webhooks.repository import Row, Wanted
 from reelgate_common import webhooks
 from reelgate_common.addresses import is_private_host
 from reelgate_common.auth import Caller
@@ -152,14 +153,16 @@ async def test(tx: Connection, endpoint_id: UUID, *, caller: Caller) -> UUID:
     return delivery_id
 
 
-async def deliveries(endpoint_id: UUID, page: Page, *, caller: Caller, db: Database) -> tuple[list[Row], UUID | None]:
-    """A page of an endpoint's log, newest first, and where the next one begins."""
+async def deliveries(
+    endpoint_id: UUID, *, state: str | None, cursor: str | None, limit: int, caller: Caller, db: Database
+) -> tuple[list[Row], str | None]:
+    """A page of an endpoint's log, newest first, and the cursor of the next, if there is one."""
+    before = cursors.decode(cursor) if cursor is not None else None
     async with db.connection() as connection:
         if not await repository.owns(connection, _owner(caller), endpoint_id):
             raise NotFound("Webhook not found")
-        rows = await repository.list_deliveries(connection, endpoint_id, replace(page, limit=page.limit + 1))
-    shown = rows[: page.limit]
-    return shown, shown[-1]["id"] if len(rows) > page.limit else None
+        found = await repository.list_deliveries(connection, endpoint_id, state=state, before=before, limit=limit + 1)
+    return cursors.first(found, limit, id_of=itemgetter("id"))
 
 
 async def delivery(delivery_id: UUID, *, caller: Caller, db: Database) -> Row:

@@ -35,15 +35,6 @@ class Wanted:
     disabled: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """Which of an endpoint's deliveries: of a state, older than another, so many."""
-
-    state: str | None = None
-    cursor: UUID | None = None
-    limit: int = 50
-
-
 async def insert(db: Connection, key_id: UUID, wanted: Wanted, *, secret: str, most: int) -> Row | None:
     """Make an endpoint; None when the key has that many already."""
     row = await db.fetchrow(
@@ -171,8 +162,10 @@ async def owns(db: Connection, key_id: UUID, endpoint_id: UUID) -> bool:
     )
 
 
-async def list_deliveries(db: Connection, endpoint_id: UUID, page: Page) -> list[Row]:
-    """An endpoint's newest deliveries, or those older than the cursor."""
+async def list_deliveries(
+    db: Connection, endpoint_id: UUID, *, state: str | None, before: UUID | None, limit: int
+) -> list[Row]:
+    """An endpoint's deliveries, the newest first, older than the one with the id `before`."""
     rows = await db.fetch(
         """
         SELECT d.*, coalesce(d.url, e.url) AS receiver
@@ -184,9 +177,9 @@ async def list_deliveries(db: Connection, endpoint_id: UUID, page: Page) -> list
          LIMIT $4
         """,
         endpoint_id,
-        page.state,
-        page.cursor,
-        page.limit,
+        state,
+        before,
+        limit,
     )
     return [_delivery(row) for row in rows]
 

@@ -9,7 +9,7 @@ from reelgate_api.handlers import parse_uuid
 from reelgate_api.idempotency.once import OnceDep
 from reelgate_api.problems import responses
 from reelgate_api.webhooks import handlers
-from reelgate_api.webhooks.repository import Page, Wanted
+from reelgate_api.webhooks.repository import Wanted
 from reelgate_api.webhooks.schemas import (
     Deliveries,
     DeliveryDetail,
@@ -151,9 +151,7 @@ async def list_webhook_deliveries(
     parts: PartsDep,
 ) -> Deliveries:
     """The log of an endpoint, newest first."""
-    page, following = await handlers.deliveries(
-        parse_uuid(id, "id"), Page(**asked.model_dump()), caller=caller, db=parts.db
-    )
+    page, following = await handlers.deliveries(parse_uuid(id, "id"), **asked.model_dump(), caller=caller, db=parts.db)
     return Deliveries.model_validate({"deliveries": page, "next_cursor": following})
 
 

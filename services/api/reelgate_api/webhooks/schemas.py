@@ -106,7 +106,7 @@ class LogQuery(BaseModel):
     """Which part of a log."""
 
     state: Literal["pending", "delivered", "failed"] | None = None
-    cursor: UUID | None = Field(default=None, description="next_cursor of the page before.")
+    cursor: str | None = Field(default=None, description="next_cursor of the page before.")
     limit: int = Field(default=50, ge=1, le=200)
 
 
@@ -114,7 +114,7 @@ class Deliveries(BaseModel):
     """A page of an endpoint's log, newest first."""
 
     deliveries: list[DeliveryView]
-    next_cursor: UUID | None = Field(description="Give it as cursor for the next page.")
+    next_cursor: str | None = Field(description="Give it as cursor for the next page.")
 
 
 class Attempt(BaseModel):

@@ -1,10 +1,14 @@
-"""Where the next page of a list begins, in a form callers take as it is and hand back."""
+"""Pages of a list, and where the next one begins, in a form callers take as it is and hand back."""
 
 import base64
 import binascii
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from reelgate_common.domain.errors import InvalidInput
+
+Row = TypeVar("Row")
 
 
 def encode(last: UUID) -> str:
@@ -21,3 +25,9 @@ def decode(cursor: str) -> UUID:
     if last is None or encode(last) != cursor:
         raise InvalidInput("cursor", "cursor must be the next_cursor of an earlier answer")
     return last
+
+
+def first(found: Sequence[Row], limit: int, *, id_of: Callable[[Row], UUID]) -> tuple[list[Row], str | None]:
+    """A page of what was found with a limit one higher, and the cursor of the next page, if there is one."""
+    page = list(found[:limit])
+    return page, encode(id_of(page[-1])) if len(found) > limit else None

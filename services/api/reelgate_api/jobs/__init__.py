@@ -1,0 +1,1 @@
+"""Reading jobs: their list, their receipts, and how long they take."""
