@@ -31,11 +31,11 @@ async def list_jobs(
     db: Connection, wanted: Filter, *, after: UUID | None, newest_first: bool = True, limit: int
 ) -> list[Job]:
     """What follows `after` in the order of creation, which is the order of ids."""
-    select, arguments = _select(wanted, after, newest_first=newest_first, limit=limit)
+    select, arguments = statement(wanted, after, newest_first=newest_first, limit=limit)
     return [jobs.as_job(row) for row in await db.fetch(select, *arguments)]
 
 
-def _select(wanted: Filter, after: UUID | None, *, newest_first: bool, limit: int) -> tuple[str, list[Any]]:
+def statement(wanted: Filter, after: UUID | None, *, newest_first: bool, limit: int) -> tuple[str, list[Any]]:
     """The statement, of what is asked for only: "or no matter which" in it would cost it the right plan.
 
     Each way in is an index that has its jobs in order, so a page costs no more at the end of a long list: of each
