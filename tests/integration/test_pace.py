@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 import pytest
 from api_client import api_settings, opened
 
-from reelgate_api.jobs import handlers
 from reelgate_common.domain.job import JobStatus
 
 BODY = {"wallet_address": "wallet", "prompt": "A cat", "image_urls": ["https://images.example/cat.png"]}
@@ -57,11 +56,22 @@ async def test_a_job_that_does_not_wait_has_no_position(api, make_job, status):
     assert await position(api, await make_job(status)) is None
 
 
-async def test_a_position_is_not_counted_for_ever(api, make_job, monkeypatch):
-    made = [await make_job() for _ in range(4)]
-    monkeypatch.setattr(handlers, "MOST_COUNTED", 3)
+async def test_a_position_is_counted_up_to_a_thousand(api, make_job, stored):
+    first = await make_job()
+    await stored.run(
+        """
+        INSERT INTO video_jobs (id, wallet_address, prompt, aspect_ratio, model, generation_type, resolution, duration,
+                                cost, turn, expires_at, deadline_at, next_attempt_at)
+        SELECT gen_random_uuid(), 'wallet', 'p', '16:9', 'veo3_fast', 'TEXT_2_VIDEO', '720p', 8, 4, turn + n,
+               expires_at, deadline_at, now()
+          FROM video_jobs, generate_series(1, 1200) n
+        """
+    )
+    rows = await stored.rows("SELECT id FROM video_jobs ORDER BY turn")
+    jobs = [await stored.job(rows[n]["id"]) for n in (0, 998, 999, 1000, 1200)]
 
-    assert [await position(api, job) for job in made] == [1, 2, 3, 3]
+    assert jobs[0].id == first.id
+    assert [await position(api, job) for job in jobs] == [1, 999, 1000, 1000, 1000]
 
 
 # Retry-After ----------------------------------------------------------------------------------------
