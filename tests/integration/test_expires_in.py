@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from api_client import api_settings, opened
 
-from reelgate_common import auth, settlement
+from reelgate_common import auth, keys, settlement
 from reelgate_common.domain.job import JobStatus
 from reelgate_common.ids import new_id
 from reelgate_common.messages import JobRequested
@@ -69,7 +69,7 @@ async def test_what_takes_a_video_further_takes_it_too(api, make_job, path, body
 @pytest.mark.parametrize(("path", "body"), [("extend", {"prompt": "and then"}), ("upgrade", {"resolution": "1080p"})])
 async def test_what_takes_a_video_further_takes_a_receiver_of_its_own(open_api, make_job, cast, stored, path, body):
     source = await make_job(JobStatus.COMPLETED)
-    _, key = await cast(auth.create_key, "tests", scopes=[auth.JOBS], wallets=None)
+    _, key = await cast(keys.create_key, "tests", scopes=[auth.JOBS], wallets=None)
     async with open_api() as api:
         api.headers["Authorization"] = f"Bearer {key}"
         url = f"/api/video/jobs/{source.id}/{path}"

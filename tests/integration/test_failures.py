@@ -5,7 +5,7 @@ import re
 import pytest
 from api_client import api_settings, opened
 
-from reelgate_common import auth, settlement
+from reelgate_common import auth, keys, settlement
 from reelgate_common.domain import failures
 from reelgate_common.domain.job import FailureCode, JobStatus
 from reelgate_common.settings import JobSettings
@@ -108,7 +108,7 @@ async def test_a_job_that_delivered_after_all_has_no_failure(api, make_job, cast
 
 
 async def test_webhooks_tell_it_too(api, make_job, cast, stored):
-    _, key = await cast(auth.create_key, "tests", scopes=[auth.JOBS], wallets=None)
+    _, key = await cast(keys.create_key, "tests", scopes=[auth.JOBS], wallets=None)
     made = await api.post(
         "/api/webhooks", json={"url": "https://hooks.example"}, headers={"Authorization": f"Bearer {key}"}
     )

@@ -11,7 +11,7 @@ from api_client import api_settings, opened
 from reelgate_api import cursor as cursors
 from reelgate_api.jobs import repository
 from reelgate_api.jobs.repository import Filter
-from reelgate_common import auth
+from reelgate_common import auth, keys
 from reelgate_common.domain.job import JobStatus
 
 JOBS = "/api/video/jobs"
@@ -34,7 +34,7 @@ async def api_of(open_api, cast):
     async with open_api(auth_mode="required") as client:
 
         async def bind(wallets):
-            _, key = await cast(auth.create_key, "tests", scopes=[auth.JOBS], wallets=wallets)
+            _, key = await cast(keys.create_key, "tests", scopes=[auth.JOBS], wallets=wallets)
             client.headers["Authorization"] = f"Bearer {key}"
             return client
 

@@ -61,6 +61,8 @@ ENDPOINTS = [
     E("GET", "/api/video/jobs/{id}", READ, 200, 404, id="{done}"),
     E("POST", "/api/video/jobs/{id}/cancel", JOBS, 200, 404, id="{pending}"),
     E("GET", "/api/video/jobs/{id}/timeline", READ, 200, 404, id="{done}"),
+    E("GET", "/api/video/jobs/{id}/receipt", READ, 200, 404, id="{done}"),
+    E("GET", "/api/video/jobs", READ, 200, 200),
     E("GET", "/api/video/jobs/{id}/events", READ, 200, 404, id="{pending}"),
     E("POST", "/api/video/manual-callback", JOBS, 400, 404, json={"taskId": "{task}"}),
     E("POST", "/api/video/images", JOBS, 400, 400),

@@ -3,7 +3,7 @@
 import pytest
 from api_client import api_settings, opened
 
-from reelgate_common import auth, settlement
+from reelgate_common import auth, keys, settlement
 from reelgate_common.domain.job import FailureCode, JobStatus
 from reelgate_common.ids import new_id
 from reelgate_common.settings import JobSettings
@@ -69,7 +69,7 @@ async def test_lines_are_those_of_the_ledger(open_api, make_job):
 
 async def test_other_peoples_receipts_are_404(open_api, make_job, cast):
     job = await make_job(wallet_address="theirs")
-    _, key = await cast(auth.create_key, "tests", scopes=[auth.JOBS], wallets=["mine"])
+    _, key = await cast(keys.create_key, "tests", scopes=[auth.JOBS], wallets=["mine"])
     async with open_api(auth_mode="required") as api:
         api.headers["Authorization"] = f"Bearer {key}"
         for job_id in (job.id, new_id()):

@@ -1,10 +1,11 @@
 """Use cases of API keys: make, look, revoke. Admins only, which the routes see to."""
 
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from reelgate_api.wallets import cursor as cursors
+from reelgate_api import cursor as cursors
 from reelgate_common import keys
 from reelgate_common.auth import Caller
 from reelgate_common.db import Connection, Database
@@ -24,8 +25,7 @@ async def list_page(*, limit: int, cursor: str | None, db: Database) -> tuple[li
     before = cursors.decode(cursor) if cursor is not None else None
     async with db.connection() as connection:
         found = await keys.list_keys(connection, before=before, limit=limit + 1)
-    page = found[:limit]
-    return page, cursors.encode(page[-1].id) if len(found) > limit else None
+    return cursors.first(found, limit, id_of=attrgetter("id"))
 
 
 async def get(key_id: UUID, *, db: Database) -> Key:
