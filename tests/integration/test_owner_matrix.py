@@ -101,6 +101,8 @@ ENDPOINTS = [
     E("POST", "/api/video/kie-ai-callback", ANYONE, 503, 503),
     E("GET", "/api/status", ANYONE, 200, 200),
     E("GET", "/openapi.json", ANYONE, 200, 200),
+    E("GET", "/docs", ANYONE, 200, 200),
+    E("GET", "/docs/{name}", ANYONE, 404, 404),
     E("GET", "/healthz", ANYONE, 200, 200),
     E("GET", "/readyz", ANYONE, 200, 200),
     E("GET", "/metrics", ANYONE, 200, 200),
@@ -180,7 +182,7 @@ def call(client, things):
     """The answer to a call: its status and text. Of a stream it is the head that counts."""
 
     async def send(endpoint, headers):
-        path = endpoint.path.format(id=filled(endpoint.id, things), wallet_address=MINE) + endpoint.query
+        path = endpoint.path.format(id=filled(endpoint.id, things), wallet_address=MINE, name="none") + endpoint.query
         body = filled(endpoint.json, things)
         async with client.stream(endpoint.method, path, json=body, headers=headers) as answer:
             if answer.headers.get("content-type", "").startswith("text/event-stream"):

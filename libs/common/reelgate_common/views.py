@@ -106,4 +106,4 @@ class JobView(BaseModel):
 class JobEnvelope(BaseModel):
     """The guide's shape."""
 
-    job: JobView
+    job: JobView = Field(description="The job.")

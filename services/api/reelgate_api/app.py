@@ -6,9 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 
-from reelgate_api import problems
+from reelgate_api import documented, problems
 from reelgate_api.dependencies import Parts, State
-from reelgate_api.documented import ANSWER_HEADERS, describe
 from reelgate_api.images import form as image_form
 from reelgate_api.images import routes as image_routes
 from reelgate_api.jobs import routes as job_routes
@@ -22,6 +21,7 @@ from reelgate_api.openai import routes as openai_routes
 from reelgate_api.openai.patience import Patience
 from reelgate_api.openai.provider import VideoFiles
 from reelgate_api.provider import CallbackService
+from reelgate_api.reference.routes import router as reference_router
 from reelgate_api.routes import router
 from reelgate_api.settings import Settings
 from reelgate_api.sign_in.routes import router as sign_in_router
@@ -83,6 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
         version="0.1.0",
         summary="A video, or your credits back.",
         lifespan=lifespan,
+        description=documented.DESCRIPTION,
+        openapi_tags=documented.TAGS,
         docs_url=None,  # the stock page loads from a CDN
         redoc_url=None,
     )
@@ -95,9 +97,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(sign_in_router)
     app.include_router(openai_routes.router)
     app.include_router(live_router)
+    app.include_router(reference_router)
     app.routes.extend(health.routes(_checks, degraded=_degraded))
     problems.install(app)
-    describe(app, problems.Problem)
+    documented.describe(app, problems.Problem)
     image_bytes = settings.max_image_bytes + image_form.FRAME_BYTES
     app.add_middleware(
         BodyLimit,
@@ -120,7 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
                 "Last-Event-ID",
                 "Range",
             ],
-            expose_headers=[*ANSWER_HEADERS, "Accept-Ranges", "Content-Range", "openai-poll-after-ms"],
+            expose_headers=[*documented.ANSWER_HEADERS, "Accept-Ranges", "Content-Range", "openai-poll-after-ms"],
         )
     return app
 

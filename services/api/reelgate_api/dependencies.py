@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated, TypedDict
 
-from fastapi import Depends, Header, Path, Request
+from fastapi import Depends, Header, Path, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from reelgate_api.handlers import Accepted
@@ -60,6 +60,10 @@ JobId = Annotated[
         json_schema_extra={"format": "uuid"},
     ),
 ]
+
+_CURSOR = "next_cursor of an earlier answer: where to go on."
+PageSize = Annotated[int, Query(ge=1, le=200, description="At most so many.", examples=[50])]
+Cursor = Annotated[str | None, Query(description=_CURSOR, examples=["AYkKXayWd0uzArzCC4JJ2w"])]
 
 
 class State(TypedDict):
@@ -141,7 +145,15 @@ async def check_cron_secret(
         raise NotAuthenticated("Unauthorized")
 
 
-async def get_idempotency_key(idempotency_key: Annotated[str | None, Header()] = None) -> str | None:
+async def get_idempotency_key(
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="Yours, new for each request; the same again has its effect once. 1-255 ASCII characters.",
+            examples=["order-1047"],
+        ),
+    ] = None,
+) -> str | None:
     """The Idempotency-Key header, checked."""
     if idempotency_key is None:
         return None

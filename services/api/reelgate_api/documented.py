@@ -6,6 +6,28 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+DESCRIPTION = """Videos by Kie.ai's Veo 3.1. One request (wallet, prompt, images) makes a job, and the job comes to
+a video or its credits come back.
+
+Send an API key as `Authorization: Bearer rg_live_…`. Give every POST that creates an `Idempotency-Key`: then it may be
+sent again whatever happened to its answer. Errors are `application/problem+json` with a stable `code`; under `/v1` they
+have OpenAI's form. Unknown fields of a request are ignored where its schema does not forbid them; take no offence at
+unknown fields of an answer."""
+TAGS = [
+    {"name": name, "description": text}
+    for name, text in {
+        "videos": "Make videos, watch them being made, take them further.",
+        "live": "Server-sent events instead of polling.",
+        "wallets": "Balances, the ledger, prices; credits that come or go without a job.",
+        "webhooks": "Have events sent to a server of yours, signed by Standard Webhooks.",
+        "keys": "API keys, for admins.",
+        "sign-in": "Sign in with a wallet instead of a key.",
+        "openai": "The same jobs in the format of OpenAI's clients.",
+        "status": "How the gateway itself is.",
+        "operations": "For the operator.",
+    }.items()
+]
+
 _HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {"description": "Send it as If-None-Match: unchanged is 304.", "example": '"3"'},
     "Location": {"description": "Where to look at what was made.", "example": "/api/video/jobs/01890a5d-ac96-774b"},
@@ -31,6 +53,15 @@ def headers(*names: str) -> dict[str, Any]:
         example = header.pop("example")
         shown[name] = header | {"schema": {"type": "string", "examples": [example]}}
     return {"headers": shown}
+
+
+def answers(status: int, *names: str) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: its good answer may carry these headers."""
+    return {status: headers(*names)}
+
+
+MADE = ("Location", "Idempotent-Replayed")
+JOB_MADE = (*MADE, "Retry-After", "RateLimit-Policy", "RateLimit")
 
 
 def describe(app: FastAPI, *components: type[BaseModel]) -> None:

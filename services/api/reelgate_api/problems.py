@@ -167,8 +167,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 def _allowed(request: Request) -> set[str]:
     """The methods of all routes with this path; Starlette names those of the first it finds."""
-    path, routes = request.scope["path"], iter_route_contexts(request.app.routes)
-    return {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
+    path = request.scope["path"]
+    matching = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(path)]
+    exact = [route for route in matching if route.path == path]
+    return {method for route in exact or matching for method in route.methods or ()}
 
 
 async def _crashed(request: Request, error: Exception) -> JSONResponse:

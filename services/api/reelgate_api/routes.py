@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 
 from reelgate_api import further, handlers
 from reelgate_api.dependencies import CallerDep, IdempotencyKey, JobId, Parts, PartsDep, check_cron_secret
+from reelgate_api.documented import JOB_MADE, answers
 from reelgate_api.jobs import handlers as job_handlers
 from reelgate_api.limits.headers import headers as rate_limit_headers
 from reelgate_api.live import handlers as live
@@ -33,7 +34,7 @@ _ONE_CRON_PASS = 500
     response_model_exclude_none=True,
     operation_id="create_video",
     tags=["videos"],
-    responses=responses(400, 401, 402, 403, 409, 413, 422, 429, 503),
+    responses=answers(202, *JOB_MADE) | responses(400, 401, 402, 403, 409, 413, 422, 429, 503),
 )
 async def create_video(
     body: GenerateBody, key: IdempotencyKey, caller: CallerDep, parts: PartsDep, response: Response
@@ -69,7 +70,7 @@ async def _accept(request: VideoRequest, key: str | None, caller: Caller, parts:
     response_model_exclude_none=True,
     operation_id="extend_video",
     tags=["videos"],
-    responses=responses(400, 401, 402, 403, 404, 409, 413, 422, 429, 503),
+    responses=answers(202, *JOB_MADE) | responses(400, 401, 402, 403, 404, 409, 413, 422, 429, 503),
 )
 async def extend_video(
     *,
@@ -92,7 +93,7 @@ async def extend_video(
     response_model_exclude_none=True,
     operation_id="upgrade_video",
     tags=["videos"],
-    responses=responses(400, 401, 402, 403, 404, 409, 413, 422, 429, 503),
+    responses=answers(202, *JOB_MADE) | responses(400, 401, 402, 403, 404, 409, 413, 422, 429, 503),
 )
 async def upgrade_video(
     *,
@@ -123,7 +124,7 @@ async def get_status(parts: PartsDep) -> Status:
     response_model=JobEnvelope,
     operation_id="get_video",
     tags=["videos"],
-    responses=responses(304, 400, 401, 403, 404, 503),
+    responses=answers(200, "ETag", "Retry-After") | responses(304, 400, 401, 403, 404, 503),
 )
 async def get_video(
     *,
@@ -131,9 +132,12 @@ async def get_video(
     caller: CallerDep,
     parts: PartsDep,
     response: Response,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: Annotated[str | None, Header(description="An ETag: unchanged is 304.", examples=['"3"'])] = None,
     wait: Annotated[
-        int, Query(ge=0, le=60, description="Seconds to wait for a change: since If-None-Match, or since now.")
+        int,
+        Query(
+            ge=0, le=60, description="Seconds to wait for a change: since If-None-Match, or since now.", examples=[30]
+        ),
     ] = 0,
 ) -> Any:
     """A job as it stands. Poll with the ETag, as often as Retry-After says, until status is completed or failed."""
@@ -193,7 +197,7 @@ async def get_video_timeline(id: JobId, caller: CallerDep, parts: PartsDep) -> T
     "/api/video/manual-callback",
     operation_id="ask_kie",
     tags=["videos"],
-    responses=responses(400, 401, 403, 404, 503),
+    responses=responses(400, 401, 403, 404, 413, 503),
 )
 async def ask_kie(body: ManualCallbackBody, caller: CallerDep, parts: PartsDep) -> JSONResponse:
     """Ask Kie.ai about a task now, and settle its job by the answer."""

@@ -1,11 +1,12 @@
 """HTTP bodies, and the wording of what is wrong with them."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from reelgate_common.addresses import is_private_host
@@ -95,6 +96,14 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _written(value: Any) -> Any:
+    """Not seconds since 1970, which pydantic takes too: of what unit would be a guess."""
+    if value is not None and not (isinstance(value, str) and re.match(r"\d{4}-", value)):
+        raise wrong("a time is written with its zone, like 2026-01-31T12:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT), AfterValidator(storable)]
 Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(storable)]
 Reference = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(storable)]
@@ -106,9 +115,11 @@ class _JobBody(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = Field(
-        default=None, description="Yours; kept and given back, at most 16 KiB of JSON."
+        default=None, description="Yours; kept and given back, at most 16 KiB of JSON.", examples=[{"order": 1047}]
     )
-    client_reference_id: Reference | None = Field(default=None, description="Yours; kept and given back.")
+    client_reference_id: Reference | None = Field(
+        default=None, description="Yours; kept and given back.", examples=["order-1047"]
+    )
     webhook_url: str | None = Field(
         default=None,
         description="Where this job's events are sent, signed with the secret of GET /api/webhooks/secret.",
@@ -144,11 +155,11 @@ class GenerateBody(_JobBody):
     )
     model: Literal["veo3_fast", "veo3", "veo3_lite"] = Field(default="veo3_fast", description="Speed against quality.")
     generation_type: Literal["TEXT_2_VIDEO", "FIRST_AND_LAST_FRAMES_2_VIDEO", "REFERENCE_2_VIDEO"] | None = Field(
-        default=None, description="How images are used; chosen by model when left out."
+        default=None, description="How images are used; chosen by model when left out.", examples=["REFERENCE_2_VIDEO"]
     )
     resolution: Literal["720p", "1080p", "4k"] = Field(default="720p", description="Of the finished video.")
     duration: Literal[4, 6, 8] = Field(default=8, description="Seconds.")
-    watermark: Label | None = Field(default=None, description="Text burnt into the video.")
+    watermark: Label | None = Field(default=None, description="Text burnt into the video.", examples=["Example"])
     seeds: Seeds | None = Field(default=None, description="The same seeds make similar videos.", examples=[12345])
     enable_translation: bool = Field(default=True, description="Whether Kie.ai may translate the prompt to English.")
 
@@ -196,10 +207,10 @@ class ExtendBody(_JobBody):
         description="What happens next.", examples=["The character turns around and walks away"]
     )
     model: Literal["veo3_fast", "veo3", "veo3_lite"] | None = Field(
-        default=None, description="Speed against quality; the video's own when left out."
+        default=None, description="Speed against quality; the video's own when left out.", examples=["veo3"]
     )
     seeds: Seeds | None = Field(default=None, description="The same seeds make similar videos.", examples=[12345])
-    watermark: Label | None = Field(default=None, description="Text burnt into the video.")
+    watermark: Label | None = Field(default=None, description="Text burnt into the video.", examples=["Example"])
 
 
 class UpgradeBody(_JobBody):
@@ -213,8 +224,12 @@ class ManualCallbackBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    taskId: TaskId  # noqa: N815 -- the guide's spelling
-    jobId: str | None = None  # noqa: N815 -- the guide's spelling
+    taskId: TaskId = Field(description="Kie.ai's id of the task.", examples=["veo_task_abcdef123456"])  # noqa: N815 -- the guide's spelling
+    jobId: str | None = Field(  # noqa: N815 -- the guide's spelling
+        default=None,
+        description="The job it should be bound to; only for admins.",
+        examples=["01890a5d-ac96-774b-bcce-b302099a8057"],
+    )
 
 
 def explain(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str | None]]:

@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
-from reelgate_api.schemas import Reference, storable
+from reelgate_api.schemas import Moment, Reference, storable
 from reelgate_common import grants
 from reelgate_common.domain.job import JobStatus, Operation
 from reelgate_common.views import JobView
@@ -29,14 +29,16 @@ class ListQuery(BaseModel):
     client_reference_id: Reference | None = Field(
         default=None, description="With the caller's own reference.", examples=["order-1047"]
     )
-    created_after: AwareDatetime | None = Field(
+    created_after: Moment | None = Field(
         default=None, description="Accepted at this moment or later.", examples=["2026-01-01T00:00:00Z"]
     )
-    created_before: AwareDatetime | None = Field(
+    created_before: Moment | None = Field(
         default=None, description="Accepted before this moment.", examples=["2026-02-01T00:00:00Z"]
     )
     limit: int = Field(default=20, ge=1, le=100, description="At most so many.", examples=[20])
-    cursor: str | None = Field(default=None, description="next_cursor of the page before.")
+    cursor: str | None = Field(
+        default=None, description="next_cursor of the page before.", examples=["AYkKXayWd0uzArzCC4JJ2w"]
+    )
 
 
 class JobList(BaseModel):
@@ -65,7 +67,7 @@ class Receipt(BaseModel):
 
     job_id: UUID = Field(description="The job.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])
     wallet_address: str = Field(description="Whose credits they are.", examples=["test_wallet_123"])
-    lines: list[ReceiptLine]
+    lines: list[ReceiptLine] = Field(description="The movements.")
     charged: int = Field(description="Credits taken, all together.", examples=[4])
     refunded: int = Field(description="Credits given back.", examples=[0])
     net: int = Field(description="What the job cost: charged less refunded.", examples=[4])

@@ -3,9 +3,10 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Response
 
-from reelgate_api.dependencies import AdminDep, PartsDep
+from reelgate_api.dependencies import AdminDep, Cursor, PageSize, PartsDep
+from reelgate_api.documented import MADE, answers
 from reelgate_api.handlers import parse_uuid
 from reelgate_api.idempotency.once import OnceDep
 from reelgate_api.keys import handlers
@@ -16,11 +17,21 @@ from reelgate_common.db import Connection
 router = APIRouter(prefix="/api/keys", tags=["keys"])
 
 KeyId = Annotated[
-    str, Path(description="The key's id, not the key: a UUID.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])
+    str,
+    Path(
+        description="The key's id, not the key.",
+        examples=["01890a5d-ac96-774b-bcce-b302099a8057"],
+        json_schema_extra={"format": "uuid"},
+    ),
 ]
 
 
-@router.post("", status_code=201, operation_id="create_key", responses=responses(400, 401, 403, 409, 413, 422, 503))
+@router.post(
+    "",
+    status_code=201,
+    operation_id="create_key",
+    responses=answers(201, *MADE) | responses(400, 401, 403, 409, 413, 422, 503),
+)
 async def create_key(body: KeyBody, once: OnceDep, _: AdminDep, response: Response) -> KeyMade:
     """Make an API key. The key itself is shown here only; a repeat with the same Idempotency-Key shows null for it."""
 
@@ -37,8 +48,8 @@ async def create_key(body: KeyBody, once: OnceDep, _: AdminDep, response: Respon
 async def list_keys(
     _: AdminDep,
     parts: PartsDep,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(description="next_cursor of an earlier answer.")] = None,
+    limit: PageSize = 50,
+    cursor: Cursor = None,
 ) -> Keys:
     """Every API key there is or was, the newest first."""
     page, next_cursor = await handlers.list_page(limit=limit, cursor=cursor, db=parts.db)

@@ -15,6 +15,7 @@ from reelgate_api.live import handlers as live
 from reelgate_api.live.feed import moment
 from reelgate_api.problems import responses
 from reelgate_api.wallets import handlers as wallets
+from reelgate_api.wallets.schemas import WalletAddress
 from reelgate_common.domain.errors import InvalidInput, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -22,7 +23,7 @@ log = structlog.get_logger(__name__)
 router = APIRouter(tags=["live"])
 
 LastEventId = Annotated[
-    str | None, Header(description="The id of the last event received: tells first what came after it.")
+    str | None, Header(description="The id of the last event received: tells first what came after it.", examples=["3"])
 ]
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # the second keeps nginx from collecting them
 _DIGITS = 16  # microseconds since 1970, for 250 years to come
@@ -90,7 +91,7 @@ async def follow_video(
     responses=responses(400, 401, 403, 404, 503),
 )
 async def follow_wallet(
-    wallet_address: str,
+    wallet_address: WalletAddress,
     caller: CallerDep,
     parts: PartsDep,
     permit: PermitDep,

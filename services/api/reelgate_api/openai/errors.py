@@ -17,16 +17,16 @@ _TYPES = {
 class Detail(BaseModel):
     """What is wrong."""
 
-    message: str
-    type: str
-    code: str = Field(description="Stable name of the problem.")
-    param: str | None = Field(description="The input that is wrong.")
+    message: str = Field(description="What is wrong, and how to mend it.", examples=["seconds must be 4, 6, 8"])
+    type: str = Field(description="Its kind, in OpenAI's words.", examples=["invalid_request_error"])
+    code: str = Field(description="Stable name of the problem.", examples=["invalid_input"])
+    param: str | None = Field(description="The input that is wrong.", examples=["seconds"])
 
 
 class Error(BaseModel):
     """An error as OpenAI's clients read it."""
 
-    error: Detail
+    error: Detail = Field(description="What is wrong.")
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -37,14 +37,20 @@ _ONE_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")  # several would be an answer i
 _READ_SECONDS = 60  # a slow sender holds one of the few places
 _CLIENT_GONE = 499  # nobody reads it
 
-VideoId = Annotated[str, Path(description="The video's id: the job's.")]
+VideoId = Annotated[
+    str, Path(description="The video's id: the job's.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])
+]
 
 
 async def _now() -> float:
     return time.monotonic()
 
 
-async def _retry_count(x_stainless_retry_count: Annotated[str, Header()] = "0") -> int:
+async def _retry_count(
+    x_stainless_retry_count: Annotated[
+        str, Header(description="How often OpenAI's client sent this request before.", examples=["1"])
+    ] = "0",
+) -> int:
     """How often the client sent the request before; OpenAI's clients say it with each request."""
     count = x_stainless_retry_count
     return int(count) if count.isascii() and count.isdigit() and len(count) < 5 else 0
@@ -134,9 +140,11 @@ async def create(
 async def list_videos(
     caller: CallerDep,
     parts: PartsDep,
-    after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    order: Literal["asc", "desc"] = "desc",
+    after: Annotated[
+        str | None, Query(description="last_id of the page before.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="At most so many.", examples=[20])] = 20,
+    order: Annotated[Literal["asc", "desc"], Query(description="desc: the newest first.")] = "desc",
 ) -> VideoList:
     """The caller's videos, newest first unless told otherwise."""
     page = await handlers.list_videos(
@@ -197,9 +205,13 @@ async def download(
     id: VideoId,  # noqa: A002
     caller: CallerDep,
     parts: PartsDep,
-    variant: str = "video",
-    range: Annotated[str | None, Header(description="Which bytes of it.")] = None,  # noqa: A002
-    if_range: Annotated[str | None, Header()] = None,
+    variant: Annotated[str, Query(description="Always video.", examples=["video"])] = "video",
+    range: Annotated[  # noqa: A002
+        str | None, Header(description="Which bytes of it.", examples=["bytes=0-1023"])
+    ] = None,
+    if_range: Annotated[
+        str | None, Header(description="The part, if the file is still this one; else all of it.", examples=['"one"'])
+    ] = None,
 ) -> Response:
     """The file of a completed video, passed on from Kie.ai as it comes."""
     if variant != "video":

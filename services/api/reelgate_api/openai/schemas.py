@@ -37,18 +37,29 @@ _CREATE = {
     "required": ["prompt"],
     "description": "Every other field of POST /api/video/generate is taken too.",
     "properties": {
-        "prompt": {"type": "string", "description": "What the video shows."},
-        "model": {"enum": list(MODELS), "default": MODELS[0]},
-        "seconds": {"enum": [str(duration) for duration in DURATIONS], "default": str(DEFAULT_DURATION)},
-        "size": {"enum": list(SIZES), "default": "1280x720"},
+        "prompt": {"type": "string", "description": "What the video shows.", "examples": ["A cat"]},
+        "model": {"description": "Speed against quality.", "enum": list(MODELS), "default": MODELS[0]},
+        "seconds": {
+            "description": "How long it is.",
+            "enum": [str(duration) for duration in DURATIONS],
+            "default": str(DEFAULT_DURATION),
+        },
+        "size": {"description": "Width x height.", "enum": list(SIZES), "default": "1280x720"},
         "input_reference": {
             "description": "The first frame: a file in a form, or an object.",
             "type": "object",
-            "properties": {"image_url": {"type": "string"}},
+            "properties": {
+                "image_url": {
+                    "type": "string",
+                    "description": "A public URL, or the image itself as a data: URL.",
+                    "examples": ["https://example.com/image.png"],
+                }
+            },
         },
         "wallet_address": {
             "type": "string",
             "description": "Whose credits pay; may be left out with a key that is bound to one wallet.",
+            "examples": ["test_wallet_123"],
         },
     },
 }
@@ -149,26 +160,28 @@ def _images(given: dict[str, Any], reference: str | bytes | None) -> dict[str, A
 class VideoError(BaseModel):
     """Why a video failed."""
 
-    code: str
-    message: str
+    code: str = Field(description="Stable name of the reason.", examples=["content_policy"])
+    message: str = Field(description="The reason in words.", examples=["Kie.ai refused the prompt"])
 
 
 class Video(BaseModel):
     """A job, as OpenAI's clients read it."""
 
-    id: str
-    object: Literal["video"] = "video"
-    status: Literal["queued", "in_progress", "completed", "failed"]
-    progress: int = Field(description="0-100; estimated from how long videos usually take.")
-    model: str
-    prompt: str
-    size: str
-    seconds: str
-    created_at: int
-    completed_at: int | None
-    expires_at: int | None = Field(description="When Kie.ai deletes the file.")
-    error: VideoError | None
-    remixed_from_video_id: str | None = Field(description="What was extended or upgraded.")
+    id: str = Field(description="The job's id.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])
+    object: Literal["video"] = Field(default="video", description="Always video.")
+    status: Literal["queued", "in_progress", "completed", "failed"] = Field(description="How it stands.")
+    progress: int = Field(description="0-100; estimated from how long videos usually take.", examples=[40])
+    model: str = Field(description="Which model makes it.", examples=["veo3_fast"])
+    prompt: str = Field(description="What it shows.", examples=["A cat"])
+    size: str = Field(description="Width x height, or auto.", examples=["1280x720"])
+    seconds: str = Field(description="How long it is.", examples=["8"])
+    created_at: int = Field(description="When it was asked for; seconds since 1970.", examples=[1767225600])
+    completed_at: int | None = Field(description="When it was over.", examples=[1767225700])
+    expires_at: int | None = Field(description="When Kie.ai deletes the file.", examples=[1768435300])
+    error: VideoError | None = Field(description="Why it failed.")
+    remixed_from_video_id: str | None = Field(
+        description="What was extended or upgraded.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"]
+    )
 
     @classmethod
     def of(cls, job: Job, *, now: datetime) -> Self:
@@ -206,16 +219,18 @@ def _progress(job: Job, now: datetime) -> int:
 class VideoList(BaseModel):
     """One page of videos."""
 
-    object: Literal["list"] = "list"
-    data: Sequence[Video]
-    first_id: str | None
-    last_id: str | None = Field(description="Give it as `after` to have the next page.")
-    has_more: bool
+    object: Literal["list"] = Field(default="list", description="Always list.")
+    data: Sequence[Video] = Field(description="The page.")
+    first_id: str | None = Field(description="Of the first in it.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])
+    last_id: str | None = Field(
+        description="Give it as `after` to have the next page.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"]
+    )
+    has_more: bool = Field(description="Whether others follow.")
 
 
 class VideoDeleted(BaseModel):
     """A video is not shown any more."""
 
-    id: str
-    object: Literal["video.deleted"] = "video.deleted"
-    deleted: Literal[True] = True
+    id: str = Field(description="The video's id.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])
+    object: Literal["video.deleted"] = Field(default="video.deleted", description="Always video.deleted.")
+    deleted: Literal[True] = Field(default=True, description="Always true.")

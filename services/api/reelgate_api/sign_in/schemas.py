@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class Nonce(BaseModel):
     """A nonce for one EIP-4361 message."""
 
-    nonce: str
-    expires_at: datetime
+    nonce: str = Field(description="To be put into the message; good once.", examples=["0123456789abcdef"])
+    expires_at: datetime = Field(description="Until when.", examples=["2026-01-01T00:00:00Z"])
 
 
 class SignInBody(BaseModel):
@@ -36,6 +36,12 @@ class SignInBody(BaseModel):
 class SessionView(BaseModel):
     """A session. It may read and make jobs of its wallet, spelled with checksum or in lower case."""
 
-    token: str = Field(description="For the Authorization header; shown here only.")
-    wallet_address: str = Field(description="The address that signed, spelled with its checksum.")
-    expires_at: datetime
+    token: str = Field(
+        description="For the Authorization header; shown here only.",
+        examples=["rgs_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"],
+    )
+    wallet_address: str = Field(
+        description="The address that signed, spelled with its checksum.",
+        examples=["0x1a642f0E3c3aF545E7AcBD38b07251B3990914F1"],
+    )
+    expires_at: datetime = Field(description="When the session ends by itself.", examples=["2026-01-01T00:00:00Z"])

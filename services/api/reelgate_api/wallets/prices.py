@@ -10,15 +10,15 @@ class Price(BaseModel):
     """What one job costs."""
 
     operation: Operation = Field(description="generate, or what is done with a finished video.")
-    model: str | None = Field(description="Null where the model makes no difference.")
-    resolution: str | None = Field(description="Null where there is nothing to choose.")
-    credits: int
+    model: str | None = Field(description="Null where the model makes no difference.", examples=["veo3_fast"])
+    resolution: str | None = Field(description="Null where there is nothing to choose.", examples=["720p"])
+    credits: int = Field(description="What it costs.", examples=[4])
 
 
 class PriceList(BaseModel):
     """Everything this gateway sells; what is not listed is refused with 400."""
 
-    prices: list[Price]
+    prices: list[Price] = Field(description="Each combination there is.")
 
 
 def price_list(prices: Prices) -> PriceList:

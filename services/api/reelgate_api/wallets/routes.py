@@ -1,14 +1,21 @@
 """HTTP in, about wallets and prices."""
 
-from typing import Annotated
+from fastapi import APIRouter, Response
 
-from fastapi import APIRouter, Query, Response
-
-from reelgate_api.dependencies import AdminDep, CallerDep, IdempotencyKey, PartsDep
+from reelgate_api.dependencies import AdminDep, CallerDep, Cursor, IdempotencyKey, PageSize, PartsDep
+from reelgate_api.documented import answers
 from reelgate_api.problems import responses
 from reelgate_api.wallets import handlers, prices
 from reelgate_api.wallets.prices import PriceList
-from reelgate_api.wallets.schemas import AdjustmentBody, GrantBody, Ledger, MovementView, Wallet, WalletToFill
+from reelgate_api.wallets.schemas import (
+    AdjustmentBody,
+    GrantBody,
+    Ledger,
+    MovementView,
+    Wallet,
+    WalletAddress,
+    WalletToFill,
+)
 from reelgate_common import grants
 from reelgate_common.grants import Recorded
 
@@ -21,7 +28,7 @@ router = APIRouter()
     tags=["wallets"],
     responses=responses(401, 403, 404, 503),
 )
-async def get_wallet(wallet_address: str, caller: CallerDep, parts: PartsDep) -> Wallet:
+async def get_wallet(wallet_address: WalletAddress, caller: CallerDep, parts: PartsDep) -> Wallet:
     """The balance of a wallet."""
     credits_left = await handlers.balance(wallet_address, caller=caller, db=parts.db)
     return Wallet(wallet_address=wallet_address, credits=credits_left)
@@ -35,11 +42,11 @@ async def get_wallet(wallet_address: str, caller: CallerDep, parts: PartsDep) ->
 )
 async def get_wallet_ledger(
     *,
-    wallet_address: str,
+    wallet_address: WalletAddress,
     caller: CallerDep,
     parts: PartsDep,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(description="next_cursor of an earlier answer.")] = None,
+    limit: PageSize = 50,
+    cursor: Cursor = None,
 ) -> Ledger:
     """The movements of a wallet's credits, the newest first."""
     entries, next_cursor = await handlers.ledger(wallet_address, limit=limit, cursor=cursor, caller=caller, db=parts.db)
@@ -51,7 +58,7 @@ async def get_wallet_ledger(
     status_code=201,
     operation_id="grant_credits",
     tags=["wallets"],
-    responses=responses(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=answers(201, "Idempotent-Replayed") | responses(400, 401, 403, 404, 409, 413, 422, 503),
 )
 async def grant_credits(
     *,
@@ -74,7 +81,7 @@ async def grant_credits(
     status_code=201,
     operation_id="adjust_credits",
     tags=["wallets"],
-    responses=responses(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=answers(201, "Idempotent-Replayed") | responses(400, 401, 403, 404, 409, 413, 422, 503),
 )
 async def adjust_credits(
     *,

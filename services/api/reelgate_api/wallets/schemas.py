@@ -10,7 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from reelgate_api.schemas import Reference, wrong
 from reelgate_common import grants
 
-WalletToFill = Annotated[str, Path(pattern=grants.WALLET, description="1-128 visible ASCII characters.")]
+_WALLET = {"description": "The wallet, 1-128 visible ASCII characters.", "examples": ["test_wallet_123"]}
+WalletAddress = Annotated[str, Path(**_WALLET)]
+WalletToFill = Annotated[str, Path(pattern=grants.WALLET, **_WALLET)]
 
 
 def _not_zero(amount: int) -> int:
@@ -22,26 +24,30 @@ def _not_zero(amount: int) -> int:
 class Wallet(BaseModel):
     """A balance in credits."""
 
-    wallet_address: str
-    credits: int
+    wallet_address: str = Field(description="The wallet.", examples=["test_wallet_123"])
+    credits: int = Field(description="What it holds.", examples=[96])
 
 
 class LedgerEntry(BaseModel):
     """One movement of credits."""
 
-    id: UUID
-    transaction_type: str
-    amount: int = Field(description="What the balance gained; negative for a charge.")
-    job_id: UUID | None
-    description: str | None
-    created_at: datetime
+    id: UUID = Field(description="The entry.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])
+    transaction_type: str = Field(
+        description="Why: charge, refund, recharge, grant, adjustment or signup.", examples=["charge"]
+    )
+    amount: int = Field(description="What the balance gained; negative for a charge.", examples=[-4])
+    job_id: UUID | None = Field(description="The job it is about.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])
+    description: str | None = Field(description="In words.", examples=["Video generation"])
+    created_at: datetime = Field(description="When it was booked.", examples=["2026-01-01T00:00:00Z"])
 
 
 class Ledger(BaseModel):
     """Movements of a wallet, the newest first."""
 
-    entries: list[LedgerEntry]
-    next_cursor: str | None = Field(description="Where older ones begin; null at the end.")
+    entries: list[LedgerEntry] = Field(description="The page.")
+    next_cursor: str | None = Field(
+        description="Where older ones begin; null at the end.", examples=["AYkKXayWd0uzArzCC4JJ2w"]
+    )
 
 
 class _MovementBody(BaseModel):
@@ -74,10 +80,10 @@ class AdjustmentBody(_MovementBody):
 class MovementView(BaseModel):
     """The entry in the ledger."""
 
-    id: UUID
-    wallet_address: str
-    transaction_type: Literal["grant", "adjustment"]
-    amount: int
-    reference: str
-    description: str | None
-    created_at: datetime
+    id: UUID = Field(description="The entry.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"])
+    wallet_address: str = Field(description="The wallet.", examples=["test_wallet_123"])
+    transaction_type: Literal["grant", "adjustment"] = Field(description="Which kind.")
+    amount: int = Field(description="What the balance gained.", examples=[100])
+    reference: str = Field(description="What it can be told by.", examples=["invoice-2026-118"])
+    description: str | None = Field(description="In words.", examples=["Top-up"])
+    created_at: datetime = Field(description="When it was booked.", examples=["2026-01-01T00:00:00Z"])

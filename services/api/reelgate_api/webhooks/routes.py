@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from reelgate_api.dependencies import CallerDep, JobsDep, PartsDep
+from reelgate_api.documented import MADE, answers
 from reelgate_api.handlers import parse_uuid
 from reelgate_api.idempotency.once import OnceDep
 from reelgate_api.problems import responses
@@ -40,7 +41,12 @@ Id = Annotated[
 _NO_STORE = {"Cache-Control": "no-store"}  # an answer with a secret stays out of caches
 
 
-@router.post("", status_code=201, operation_id="create_webhook", responses=responses(400, 401, 403, 409, 413, 422, 503))
+@router.post(
+    "",
+    status_code=201,
+    operation_id="create_webhook",
+    responses=answers(201, *MADE) | responses(400, 401, 403, 409, 413, 422, 503),
+)
 async def create_webhook(
     body: WebhookBody, once: OnceDep, caller: CallerDep, parts: PartsDep, response: Response
 ) -> WebhookMade:
@@ -92,7 +98,7 @@ async def get_webhook(id: Id, caller: CallerDep, parts: PartsDep) -> WebhookView
     return WebhookView(**await handlers.get(parse_uuid(id, "id"), caller=caller, db=parts.db))
 
 
-@router.patch("/{id}", operation_id="change_webhook", responses=responses(400, 401, 403, 404, 503))
+@router.patch("/{id}", operation_id="change_webhook", responses=responses(400, 401, 403, 404, 413, 503))
 async def change_webhook(id: Id, body: WebhookChange, caller: CallerDep, parts: PartsDep) -> WebhookView:  # noqa: A002
     """Change an endpoint, or enable it again: then what waited meanwhile is sent."""
     changed = await handlers.change(
@@ -114,7 +120,7 @@ async def delete_webhook(id: Id, caller: CallerDep, parts: PartsDep) -> None:  #
 @router.post(
     "/{id}/rotate-secret",
     operation_id="rotate_webhook_secret",
-    responses=responses(400, 401, 403, 404, 409, 422, 503),
+    responses=answers(200, "Idempotent-Replayed") | responses(400, 401, 403, 404, 409, 422, 503),
 )
 async def rotate_webhook_secret(id: Id, once: OnceDep, caller: CallerDep, response: Response) -> Secret:  # noqa: A002
     """A new secret. For 24 hours each request is signed with the one before it, too."""
@@ -131,7 +137,7 @@ async def rotate_webhook_secret(id: Id, once: OnceDep, caller: CallerDep, respon
     "/{id}/test",
     status_code=202,
     operation_id="test_webhook",
-    responses=responses(400, 401, 403, 404, 409, 422, 503),
+    responses=answers(202, "Idempotent-Replayed") | responses(400, 401, 403, 404, 409, 422, 503),
 )
 async def test_webhook(id: Id, once: OnceDep, caller: CallerDep) -> Queued:  # noqa: A002
     """Send an event of type webhook.test."""
@@ -156,7 +162,7 @@ async def list_webhook_deliveries(
 
 
 @router.post(
-    "/{id}/replay", status_code=202, operation_id="replay_webhook", responses=responses(400, 401, 403, 404, 503)
+    "/{id}/replay", status_code=202, operation_id="replay_webhook", responses=responses(400, 401, 403, 404, 413, 503)
 )
 async def replay_webhook(id: Id, body: RangeBody, caller: CallerDep, parts: PartsDep) -> Replayed:  # noqa: A002
     """Send again what failed in a span of time, or all that was made in it."""

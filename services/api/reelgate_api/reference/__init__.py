@@ -1,0 +1,1 @@
+"""The page at /docs: the OpenAPI document to read and to try."""
