@@ -85,7 +85,7 @@ def port():
 @pytest.fixture(scope="session")
 def stack(scripts, chromium, port):
     """A new wallet here has credits for one video and a half."""
-    settings = {"CORS_ALLOW_ORIGINS": f"http://127.0.0.1:{port}", "SIGNUP_CREDITS": "6"}
+    settings = {"CORS_ALLOW_ORIGINS": f"http://127.0.0.1:{port}", "SIGNUP_CREDITS": "6", "SIM_VIDEO_SECONDS": "1"}
     with stacks.running(f"react-{os.getpid()}", KIE_SENDS_PER_WINDOW="1000", **settings) as stack:
         yield stack
 
@@ -142,7 +142,8 @@ def charges(stack, wallet):
 
     async def read():
         rows = await stack.sql(
-            "SELECT amount FROM credit_transactions WHERE wallet_address = $1 AND job_id IS NOT NULL ORDER BY id", wallet
+            "SELECT amount FROM credit_transactions WHERE wallet_address = $1 AND job_id IS NOT NULL ORDER BY id",
+            wallet,
         )
         return [row["amount"] for row in rows]
 

@@ -46,8 +46,9 @@ async def test_without_enough_credits_it_tells_the_balance_and_the_cost(browser,
     assert await charges() == [-4]
 
 
-async def test_a_double_click_makes_one_job(browser, server, through_server, charges):
-    await through_server()
+@pytest.mark.parametrize("query", [{}, {"differing": ""}], ids=["of one request", "of requests that differ"])
+async def test_a_double_click_makes_one_job(browser, server, through_server, charges, query):
+    await through_server(**query)
     await browser.run("const b = document.querySelector('#generate'); b.click(); b.click()")
 
     await browser.shows("#status", "completed")

@@ -12,10 +12,10 @@ def test_its_types_the_guides_hook_and_the_examples_of_its_page_agree(workshop):
 
 
 def test_it_holds_what_was_built_and_needs_only_react(workshop):
-    said = subprocess.run(
-        ["npm", "pack", "--dry-run", "--json"], cwd=LIBRARY, capture_output=True, text=True, check=True
-    ).stdout
-    names = {file["path"] for file in next(iter(_packages(said)))["files"]}
+    workshop.tool("tsc", cwd=LIBRARY)
+    command = ["npm", "pack", "--dry-run", "--json", "--ignore-scripts"]
+    [packed] = json.loads(subprocess.run(command, cwd=LIBRARY, capture_output=True, text=True, check=True).stdout)
+    names = {file["path"] for file in packed["files"]}
     package = json.loads((LIBRARY / "package.json").read_text())
 
     assert {"dist/index.js", "dist/index.d.ts", "package.json"} <= names
@@ -23,10 +23,5 @@ def test_it_holds_what_was_built_and_needs_only_react(workshop):
     assert ("dependencies" in package, list(package["peerDependencies"])) == (False, ["react"])
 
 
-def _packages(said):
-    packed = json.loads(said[said.index("[") if "[" in said.split("{")[0] else said.index("{") :])
-    return packed if isinstance(packed, list) else packed.values()
-
-
 def test_its_lock_names_no_registry():
-    assert "http" not in (LIBRARY / "package-lock.json").read_text().replace("https://opencollective", "")
+    assert "http" not in (LIBRARY / "package-lock.json").read_text()

@@ -12,6 +12,7 @@ const query = new URLSearchParams(location.search);
 const wallet = query.get("wallet") ?? "";
 const image = "https://example.com/image.png";
 const options = { baseUrl: query.get("api") ?? "", getToken: async () => query.get("token") };
+let clicks = 0;
 const params = { wallet_address: wallet, prompt: query.get("prompt") ?? "A cat", image_urls: [image] };
 
 function Everything() {
@@ -24,7 +25,7 @@ function Everything() {
 
   return (
     <div>
-      <button id="generate" onClick={() => generate(params)}>Generate</button>
+      <button id="generate" onClick={() => generate(query.has("differing") ? { ...params, seeds: 10000 + clicks++ } : params)}>Generate</button>
       <button id="cancel" onClick={cancel}>Cancel</button>
       <button id="reset" onClick={reset}>Reset</button>
       {Object.entries(shown).map(([name, value]) => <p key={name} id={name}>{String(value)}</p>)}
