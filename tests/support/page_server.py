@@ -7,7 +7,8 @@ import httpx
 import uvicorn
 
 _NOT_PASSED = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "authorization"}
-_HTML = '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><div id="root"></div><script src="/{}"></script>'
+_HTML = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<div id="root"></div><script src="/{}"></script>"""
 
 
 class PageServer:
@@ -16,7 +17,7 @@ class PageServer:
     def __init__(self, files: dict[str, bytes], api: httpx.AsyncClient) -> None:
         self.files = files  # a name → a script; the page of a script is /page/<name>
         self.api = api
-        self.passes_streams = True  # False: as a server that only knows the guide's five paths
+        self.streams = "pass"  # "refuse": as a server that only knows the guide's five paths; "hold": says nothing
         self.requests: list[str] = []
         self.open = 0
         self.url = ""
@@ -54,13 +55,15 @@ class PageServer:
 
     async def _pass(self, scope, receive, send) -> None:
         self.requests.append(f"{scope['method']} {scope['path']}")
-        if scope["path"].endswith("/events") and not self.passes_streams:
+        is_stream = scope["path"].endswith("/events")
+        if is_stream and self.streams == "refuse":
             await _answer(send, 404, {"content-type": "text/html"}, b"<h1>Not here</h1>")
             return
         self.open += 1
         try:
             body = await _body(receive)
-            passing = asyncio.create_task(self._forward(scope, body, send))
+            held = is_stream and self.streams == "hold"
+            passing = asyncio.create_task(asyncio.Event().wait() if held else self._forward(scope, body, send))
             leaving = asyncio.create_task(receive())  # returns when the browser has gone
             await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
             for task in (passing, leaving):
