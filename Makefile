@@ -1,8 +1,8 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 LOCAL := $(PY) -m reelgate_local
-MEMBERS := libs/common libs/cli $(addprefix services/,api submitter callback reconciler simulator) deploy/local
-PACKAGES := common cli api submitter callback reconciler simulator local
+MEMBERS := libs/common libs/cli libs/client $(addprefix services/,api submitter callback reconciler simulator) deploy/local
+PACKAGES := common cli client api submitter callback reconciler simulator local
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down test chaos bench lint format check lock clean
