@@ -1,16 +1,16 @@
-"""Whole stacks as a user starts them, each with servers of its own."""
+"""Stacks for these tests."""
 
 import random
 
 import gateway
+import local_stack
 import pytest
-import stack
 
 
 @pytest.fixture(scope="session")
 def run_stack():
     """Start a stack with these settings for the length of a block."""
-    return stack.running
+    return local_stack.running
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class Poll:
 def _create(path: str, fields: Mapping[str, Any]) -> Call[Accepted]:
     """A POST that makes a job: once, however often it is sent, since each time it carries the same key."""
     body = {name: value for name, value in fields.items() if value is not None}
-    key = body.pop("idempotency_key", None) or uuid.uuid4().hex
+    key = body.pop("idempotency_key", uuid.uuid4().hex)
     if not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
         raise ValueError("idempotency_key must be 1-255 visible ASCII characters")
     return Call(Request(method="POST", path=path, json=body, headers={"Idempotency-Key": key}), _accepted)

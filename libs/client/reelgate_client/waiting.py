@@ -128,7 +128,7 @@ def _poll(watch: _Watch, settings: Settings) -> Flow[None]:
     """Ask again and again until the job is over."""
     long = True
     while not watch.is_over or watch.job is None:
-        wait_for = min(_LONG_POLL_SECONDS, math.ceil(watch.left)) if long and watch.job else 0
+        wait_for = math.ceil(min(_LONG_POLL_SECONDS, watch.left)) if long and watch.job else 0
         asked_at = time.monotonic()
         # A long poll is tried once: where it is cut, a plain one may come through.
         patience = replace(settings, max_retries=0) if wait_for else settings
