@@ -53,6 +53,13 @@ def test_the_key_goes_over_plain_http_only_when_told_so():
             Client(way, KEY)
 
 
+def test_no_proxy_stands_between_us_and_this_machine(monkeypatch, url, key):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+
+    with Client(url, key) as client:
+        assert client.prices()
+
+
 @pytest.mark.parametrize("wrong", ["", "video.example", "ftp://video.example", "https://", "https://a:b@video.example"])
 def test_an_address_that_is_none_is_refused(wrong):
     with pytest.raises(ConfigurationError, match="base_url"):

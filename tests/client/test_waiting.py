@@ -1,6 +1,8 @@
 """Waiting for a job, over lines that break."""
 
 import asyncio
+import os
+import signal
 
 import httpx
 import local_stack
@@ -60,6 +62,25 @@ def test_where_there_are_no_streams_the_job_is_asked_about(streamless, wallet, t
     assert set(told.names) == {"job"}
     assert told.numbers == sorted(set(told.numbers))
     assert told[-1].job == job
+
+
+async def test_a_failure_is_told_with_its_refund_however_late_that_comes(streamless, wallet):
+    """The reconciler, which refunds, sleeps until the failure was seen."""
+    reconciler = streamless.pid("reconciler")
+
+    def tell(progress):
+        if progress.job.status == "failed":
+            os.kill(reconciler, signal.SIGCONT)
+
+    os.kill(reconciler, signal.SIGSTOP)
+    try:
+        async with AsyncClient(streamless.env["API_URL"], streamless.env["API_KEY"]) as reelgate:
+            with pytest.raises(JobFailed) as caught:
+                await reelgate.create_and_wait(wallet, "Something sim:policy", on_progress=tell, **TEXT)
+    finally:
+        os.kill(reconciler, signal.SIGCONT)
+
+    assert caught.value.job.refunded
 
 
 async def test_an_expired_wait_says_what_it_saw_and_the_job_goes_on(reelgate, wallet):

@@ -36,7 +36,7 @@ class AsyncClient:
     ) -> None:
         self._settings = Settings.of(base_url, api_key, **options)
         self._is_ours = http is None
-        self._http = http or httpx.AsyncClient()
+        self._http = http or httpx.AsyncClient(trust_env=self._settings.trust_env)
 
     def __repr__(self) -> str:
         return f"AsyncClient({self._settings})"
@@ -148,10 +148,10 @@ class AsyncClient:
     async def _do(self, step: Step, opened: AsyncExitStack) -> object:
         match step:
             case Send():
-                return await self._http.send(self._build(step))
+                return await self._http.send(self._build(step), follow_redirects=False)
             case Open():
                 await opened.aclose()
-                response = await self._http.send(self._build(step), stream=True)
+                response = await self._http.send(self._build(step), stream=True, follow_redirects=False)
                 opened.push_async_callback(response.aclose)
                 if not response.is_success:
                     await response.aread()

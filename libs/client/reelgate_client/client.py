@@ -35,7 +35,7 @@ class Client:
     ) -> None:
         self._settings = Settings.of(base_url, api_key, **options)
         self._is_ours = http is None
-        self._http = http or httpx.Client()
+        self._http = http or httpx.Client(trust_env=self._settings.trust_env)
 
     def __repr__(self) -> str:
         return f"Client({self._settings})"
@@ -136,10 +136,10 @@ class Client:
     def _do(self, step: Step, opened: ExitStack) -> object:
         match step:
             case Send():
-                return self._http.send(self._build(step))
+                return self._http.send(self._build(step), follow_redirects=False)
             case Open():
                 opened.close()
-                response = self._http.send(self._build(step), stream=True)
+                response = self._http.send(self._build(step), stream=True, follow_redirects=False)
                 opened.callback(response.close)
                 if not response.is_success:
                     response.read()

@@ -81,8 +81,15 @@ def unreachable(error: httpx.TransportError, settings: Settings) -> Unreachable:
 
 def answered(call: Call[T], settings: Settings) -> Flow[T]:
     """What the gateway answers, asked again while that may help."""
+    try:
+        return (yield from _answered(call, settings))
+    except ReelgateError as problem:
+        problem.idempotency_key = call.request.headers.get("Idempotency-Key")
+        raise
+
+
+def _answered(call: Call[T], settings: Settings) -> Flow[T]:
     tries = Tries(settings)
-    key = call.request.headers.get("Idempotency-Key")
     while True:
         try:
             response: httpx.Response = yield Send(call.request, tries.seconds(call.request.patience))
@@ -92,7 +99,6 @@ def answered(call: Call[T], settings: Settings) -> Flow[T]:
             if response.is_success or response.status_code in call.also:
                 return _read(call, response)
             problem = refused(response)
-        problem.idempotency_key = key
         yield from tries.again(problem)
 
 

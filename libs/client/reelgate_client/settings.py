@@ -53,6 +53,11 @@ class Settings:
         return cls(base_url=str(url).rstrip("/"), api_key=key, timeout=timeout, max_retries=max_retries)
 
     @property
+    def trust_env(self) -> bool:
+        """Whether a proxy may stand between: not on the way to this machine, where it could read the key."""
+        return not _is_loopback(httpx.URL(self.base_url).host)
+
+    @property
     def headers(self) -> dict[str, str]:
         """Of every request."""
         said = {"User-Agent": "reelgate-client"}

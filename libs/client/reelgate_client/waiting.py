@@ -63,6 +63,8 @@ def wait(job_id: str, settings: Settings, *, listener: Listener | None, seconds:
     watch = _Watch(job_id, listener, seconds)
     yield from _follow(watch)
     yield from _poll(watch, settings)
+    if watch.job:  # what the stream told last may be behind the job that it told
+        yield from watch.hear(_snapshot(watch.job))
     if watch.job is None or watch.job.status not in {"completed", "failed"}:
         raise Timeout(job_id, watch.job)
     if watch.job.status == "failed":
@@ -114,7 +116,7 @@ def _listen(stream: Stream, watch: _Watch) -> Flow[bool]:
             if event.name == "end":
                 return True
             yield from watch.hear(_progress(event))
-            watch.last_id = event.id
+            watch.last_id = event.id or watch.last_id
         if not watch.left:
             return True
     return False
