@@ -1,6 +1,5 @@
 """Waiting for a job, over lines that break."""
 
-import asyncio
 import os
 import signal
 
@@ -116,21 +115,21 @@ def test_what_is_not_there_is_not_waited_for(client):
         client.wait(UNKNOWN)
 
 
-async def test_a_wait_that_is_abandoned_leaves_no_connection_behind(stack, url, key, wallet):
-    async with httpx.AsyncClient() as http, AsyncClient(url, key, http=http) as reelgate:
-        accepted = await reelgate.create(wallet, "Abandoned sim:slow", **TEXT)
-        heard = asyncio.Event()
-        waiting = asyncio.create_task(reelgate.wait(accepted.job_id, lambda _: heard.set()))
-        await asyncio.wait_for(heard.wait(), 30)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+def give_up(progress):
+    raise httpx.ConnectError("the listener's own line")
+
+
+def test_what_a_listener_raises_ends_the_wait_and_leaves_no_connection_behind(url, key, wallet):
+    with httpx.Client() as http, Client(url, key, http=http) as client:
+        with pytest.raises(httpx.ConnectError, match="the listener's own line"):
+            client.create_and_wait(wallet, "Told sim:slow", on_progress=give_up, **TEXT)
 
         assert all(connection.is_idle() for connection in http._transport._pool.connections)
 
 
-def test_what_a_listener_raises_ends_the_wait(client, wallet):
-    def tell(progress):
-        raise httpx.ConnectError("the listener's own line")
+async def test_the_same_with_async(url, key, wallet):
+    async with httpx.AsyncClient() as http, AsyncClient(url, key, http=http) as reelgate:
+        with pytest.raises(httpx.ConnectError, match="the listener's own line"):
+            await reelgate.create_and_wait(wallet, "Told sim:slow", on_progress=give_up, **TEXT)
 
-    with pytest.raises(httpx.ConnectError, match="the listener's own line"):
-        client.create_and_wait(wallet, "Told", on_progress=tell, **TEXT)
+        assert all(connection.is_idle() for connection in http._transport._pool.connections)
