@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import browser as browsers
+import local_stack as stacks
 import pytest
-import stack as stacks
 from fault_proxy import FaultProxy
 from page_server import PageServer
 from yarl import URL
