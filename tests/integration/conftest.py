@@ -7,9 +7,11 @@ from uuid import uuid4
 
 import pytest
 from fault_proxy import FaultProxy
+from prometheus_client import REGISTRY
 from yarl import URL
 
 from reelgate_common import bus as bus_module
+from reelgate_common import connection as connection_module
 from reelgate_common import topology
 from reelgate_common.bus import Bus
 from reelgate_common.consumer import subscription
@@ -32,7 +34,7 @@ async def quick_reconnects(monkeypatch):
     async def pause(seconds=1.0):
         await asyncio.sleep(0.05)
 
-    monkeypatch.setattr(bus_module, "_pause", pause)
+    monkeypatch.setattr(connection_module, "_pause", pause)
 
 
 @pytest.fixture
@@ -112,3 +114,13 @@ def take(channel, eventually):
         return await eventually(lambda: queue.get(no_ack=True, fail=False))
 
     return get
+
+
+@pytest.fixture
+def ended_as():
+    """How many messages of a queue ended so in this process, such as `acked`."""
+
+    def count(queue, end):
+        return REGISTRY.get_sample_value("reelgate_messages_total", {"queue": queue.name, "end": end}) or 0
+
+    return count

@@ -6,22 +6,11 @@ from contextlib import suppress
 
 import pytest
 import structlog
-from prometheus_client import REGISTRY
 
 from reelgate_common import bus as bus_module
 from reelgate_common import topology
 from reelgate_common.bus import Bus
 from reelgate_common.domain.errors import Unavailable
-
-
-@pytest.fixture
-def ended(own_queue):
-    """How many messages of the test's queue ended so."""
-
-    def count(end):
-        return REGISTRY.get_sample_value("reelgate_messages_total", {"queue": own_queue.name, "end": end}) or 0
-
-    return count
 
 
 async def test_a_handled_message_is_gone(own_queue, consuming, publish, eventually, waiting):
@@ -155,7 +144,7 @@ async def test_a_handler_outlives_the_connection_its_message_came_through(
 
 @pytest.mark.parametrize("crash", [False, True], ids=["ack", "reject"])
 async def test_an_answer_that_can_no_longer_be_given_is_lost_and_no_crash(
-    own_queue, wire, quick_reconnects, consuming, publish, eventually, ended, crash
+    own_queue, wire, quick_reconnects, consuming, publish, eventually, ended_as, crash
 ):
     seen, go_on = [], asyncio.Event()
 
@@ -171,12 +160,12 @@ async def test_an_answer_that_can_no_longer_be_given_is_lost_and_no_crash(
             await publish(own_queue)
             await eventually(lambda: seen)
             wire.cut()
-            await eventually(lambda: ended("acked") == 1)
+            await eventually(lambda: ended_as(own_queue, "acked") == 1)
             go_on.set()
-            await eventually(lambda: ended("lost") == 1)
+            await eventually(lambda: ended_as(own_queue, "lost") == 1)
 
     assert len(seen) == 2
-    assert ended("rejected") == 0
+    assert ended_as(own_queue, "rejected") == 0
     [lost] = [log for log in logs if log["event"] == "answer_lost"]
     assert lost["answer"] == ("rejected" if crash else "acked")
     assert ("message_crashed" in {log["event"] for log in logs}) == crash
@@ -341,12 +330,12 @@ async def test_a_stop_without_a_connection_finishes_what_is_in_hand(own_queue, w
         await go_on.wait()
         finished.append(event)
 
-    async with Bus.open(wire.settings, "tests") as cuttable:
-        async with consuming(own_queue, handle, through=cuttable) as consumer:
-            sent = await publish(own_queue)
-            await eventually(lambda: started)
-            wire.refuse()
-            await eventually(lambda: not consumer.ready.is_set())
-            asyncio.get_running_loop().call_later(0.1, go_on.set)
+    opened = Bus.open(wire.settings, "tests")
+    async with opened as cuttable, consuming(own_queue, handle, through=cuttable) as consumer:
+        sent = await publish(own_queue)
+        await eventually(lambda: started)
+        wire.refuse()
+        await eventually(lambda: not consumer.ready.is_set())
+        asyncio.get_running_loop().call_later(0.1, go_on.set)
 
     assert finished == [sent]

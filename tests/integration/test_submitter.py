@@ -7,13 +7,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from reelgate_common import breaker
+from reelgate_common import breaker, topology
 from reelgate_common.auth import hash_secret
+from reelgate_common.bus import Bus
 from reelgate_common.domain.job import JobStatus, SendOutcome
 from reelgate_common.ids import new_id
 from reelgate_common.kie.answers import Send
 from reelgate_common.messages import JobRequested
 from reelgate_reconciler import repository as reconciler_repository
+from reelgate_submitter import consumers
 from reelgate_submitter.handlers import Submitter
 from reelgate_submitter.settings import Settings
 
@@ -568,3 +570,26 @@ async def test_the_outcome_is_recorded_when_the_database_comes_back(
     await (await make_submitter()).use_permit(PERMIT)
 
     assert await stored.status(job.id) == "processing"
+
+
+async def test_a_connection_lost_during_a_call_costs_neither_its_answer_nor_a_second_send(
+    make_job, make_submitter, vendor, stored, bus, wire, quick_reconnects, eventually, ended_as
+):
+    """The broker gives the permit out again while the first use of it is still at Kie.ai."""
+    job, go_on = await make_job(), asyncio.Event()
+    vendor.while_sending = go_on.wait
+    submitter = await make_submitter()
+    before = ended_as(topology.JOB_REQUESTED, "acked")
+
+    opened = Bus.open(wire.settings, "tests")
+    async with opened as cuttable, cuttable.consuming(consumers.build(submitter, cuttable.publisher)):
+        body = PERMIT.model_dump_json().encode()
+        await bus.publisher.publish(routing_key=PERMIT.routing_key, message_id="permit", body=body, headers={})
+        await eventually(lambda: vendor.sent)
+        wire.cut()
+        await eventually(lambda: ended_as(topology.JOB_REQUESTED, "acked") == before + 1)
+        go_on.set()
+
+    assert vendor.sent == [job.id]
+    assert (await stored.job(job.id)).status is JobStatus.PROCESSING
+    assert await stored.events(job.id) == ["accepted", "claimed", "submitted"]

@@ -1,35 +1,29 @@
-"""RabbitMQ: publish with confirms, consume until stopped, declare the topology.
+"""RabbitMQ: declare the topology, publish with confirms, consume until stopped.
 
 Two connections a process, because a broker in alarm stops reading a connection that publishes: acks
-on the same one would freeze with it. Connections are plain aio-pika ones kept up by a loop of our own:
-any trouble closes the connection and opens a new one, which is simpler to reason about than restoring
-channels one by one, and what was unacked comes back.
+on the same one would freeze with it. What was unacked when one is lost comes back over the next.
 """
 
 import asyncio
-import random
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
-from yarl import URL
 
 from reelgate_common import topology
+from reelgate_common.connection import CONNECT_SECONDS, TROUBLE, Link, connect, is_cancelled, kept_up, until_closed
 from reelgate_common.outbox import NotTaken, PublishFailed
 from reelgate_common.settings import RabbitSettings
 
 log = structlog.get_logger(__name__)
 
 PUBLISH_SECONDS = 5.0  # aio-pika's own timeout does not cover waiting for the connection
-_CONNECT_SECONDS = 10.0
 _DRAIN_SECONDS = 20.0  # for handlers in hand at shutdown
-_HEARTBEAT_SECONDS = 20
-TROUBLE = (*aio_pika.exceptions.CONNECTION_EXCEPTIONS, TimeoutError)
+_CANCEL_SECONDS = 2.0  # for those cancelled then to clean up
 
 Handle = Callable[[AbstractIncomingMessage], Awaitable[None]]
 Heard = Callable[[bytes], None]
@@ -42,21 +36,6 @@ class Subscription:
     queue: topology.Queue
     handle: Handle
     prefetch: int
-
-
-@asynccontextmanager
-async def connect(settings: RabbitSettings, name: str) -> AsyncIterator[AbstractConnection]:
-    """One connection, closed at the end without waiting for a broker that is gone."""
-    url = URL(settings.amqp_url.get_secret_value())
-    if "heartbeat" not in url.query:
-        url = url.update_query(heartbeat=_HEARTBEAT_SECONDS)
-    connection = await aio_pika.connect(url, timeout=_CONNECT_SECONDS, client_properties={"connection_name": name})
-    try:
-        yield connection
-    finally:
-        with suppress(*TROUBLE, asyncio.CancelledError):
-            async with asyncio.timeout(2):
-                await connection.close()
 
 
 async def declare(connection: AbstractConnection) -> None:
@@ -74,57 +53,7 @@ async def declare(connection: AbstractConnection) -> None:
             await work.bind(events, queue.event.routing_key)
 
 
-async def _pause(seconds: float = 1.0) -> None:
-    await asyncio.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311 -- spreads reconnects, keeps no secret
-
-
-class _Link(ABC):
-    """One connection kept up until cancelled; `_serve` says what to do with it while it lasts."""
-
-    def __init__(self, settings: RabbitSettings, name: str) -> None:
-        self._settings = settings
-        self._name = name
-        self.ready = asyncio.Event()
-        self.stopping = asyncio.Event()
-
-    async def run(self) -> None:
-        while not self.stopping.is_set():
-            try:
-                async with connect(self._settings, self._name) as connection:
-                    await self._serve(connection)
-            except TROUBLE as error:
-                log.warning("broker_unreachable", link=self._name, error=type(error).__name__, detail=str(error))
-            except asyncio.CancelledError:
-                # aiormq cancels whoever waits on a stuck connection; only our own stop may end the loop.
-                if _is_cancelled():
-                    raise
-                log.warning("broker_stuck", link=self._name)
-            finally:
-                self.ready.clear()
-            if not self.stopping.is_set():
-                await _pause()
-
-    @abstractmethod
-    async def _serve(self, connection: AbstractConnection) -> None:
-        """Work on the connection until it ends, or until told to stop."""
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-async def _until_closed(*closings: Awaitable[Any]) -> None:
-    """Return when the first of them ends, however it ends."""
-    waiters = [asyncio.ensure_future(closing) for closing in closings]
-    try:
-        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for waiter in waiters:
-            waiter.cancel()
-
-
-class Publisher(_Link):
+class Publisher(Link):
     """Publishes persistent messages and waits for the broker's confirm."""
 
     _channel: AbstractChannel
@@ -135,7 +64,7 @@ class Publisher(_Link):
         self._events = await self._channel.get_exchange(topology.EXCHANGE, ensure=False)
         self.ready.set()
         log.info("broker_connected", link=self._name)
-        await _until_closed(connection.closed(), self._channel.closed(), self.stopping.wait())
+        await until_closed(connection.closed(), self._channel.closed(), self.stopping.wait())
         if not self.stopping.is_set():
             log.warning("broker_connection_lost", link=self._name)
 
@@ -171,71 +100,80 @@ class Publisher(_Link):
         except TROUBLE as error:
             raise PublishFailed(f"the broker is away: {type(error).__name__}") from error
         except asyncio.CancelledError as error:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             raise PublishFailed("the connection was declared stuck") from error
 
 
-class Consumer(_Link):
-    """Consumes every subscription until stopped; comes back by itself after any trouble."""
+class Consumer(Link):
+    """Consumes every subscription until stopped; comes back by itself after any trouble.
+
+    A handler runs in a task of its own: aiormq cancels its callbacks with the connection, and what a handler
+    does may be paid for. Its message is given out again meanwhile.
+    """
 
     def __init__(self, settings: RabbitSettings, name: str, subscriptions: Sequence[Subscription]) -> None:
         super().__init__(settings, name)
-        self._subscriptions = subscriptions
+        # The places outlive connections: handlers of old ones count beside those of the new.
+        self._subscriptions = [(each, asyncio.Semaphore(each.prefetch)) for each in subscriptions]
         self._in_hand: set[asyncio.Task[None]] = set()
+        self._finished = asyncio.Event()
 
     async def _serve(self, connection: AbstractConnection) -> None:
         gone = asyncio.Event()
         closings: list[Awaitable[Any]] = [connection.closed(), gone.wait(), self.stopping.wait()]
         started = []
-        for subscription in self._subscriptions:
+        for subscription, places in self._subscriptions:
             channel = await connection.channel(publisher_confirms=False)
             await channel.set_qos(prefetch_count=subscription.prefetch)
             underlay = await channel.get_underlay_channel()
             # The broker takes a consumer away when its queue is deleted.
             underlay.on_consumer_cancel_callbacks.add(lambda _: gone.set())
             queue = await channel.get_queue(subscription.queue.name, ensure=False)
-            started.append((queue, await queue.consume(self._track(subscription.handle))))
+            started.append((queue, await queue.consume(self._starter(subscription.handle, places))))
             closings.append(channel.closed())
         self.ready.set()
-        log.info("consumers_started", queues=[s.queue.name for s in self._subscriptions])
-        await _until_closed(*closings)
+        log.info("consumers_started", queues=[subscription.queue.name for subscription, _ in self._subscriptions])
+        await until_closed(*closings)
         if not self.stopping.is_set():
-            log.warning("consumers_lost", link=self._name)
+            log.warning("consumers_lost", link=self._name, in_hand=len(self._in_hand))
             return
         for queue, tag in started:
             await queue.cancel(tag, timeout=2)
-        await self._drain()  # before the connection closes, so that what is finished is acked
+        await self._finished.wait()  # before the connection closes, so that what is finished is acked
 
-    def _track(self, handle: Handle) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
-        async def tracked(message: AbstractIncomingMessage) -> None:
-            task = asyncio.current_task()
-            assert task is not None  # noqa: S101 -- aio-pika runs each callback in a task
+    def _starter(
+        self, handle: Handle, places: asyncio.Semaphore
+    ) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
+        async def start(message: AbstractIncomingMessage) -> None:
+            await places.acquire()  # cancelled here with the connection, a message was never begun
+            if self.stopping.is_set():
+                places.release()
+                return
+            task = asyncio.ensure_future(handle(message))
             self._in_hand.add(task)
-            try:
-                await handle(message)
-            finally:
-                self._in_hand.discard(task)
+            task.add_done_callback(self._in_hand.discard)
+            task.add_done_callback(lambda _: places.release())
 
-        return tracked
+        return start
 
     async def stop(self, running: asyncio.Task[None]) -> None:
-        """Take nothing new, finish what is in hand; what does not finish in time stays unacked."""
+        """Take nothing new, finish what is in hand; what does not finish in time is cancelled and comes again."""
         self.stopping.set()
+        if self._in_hand:
+            await asyncio.wait(self._in_hand, timeout=_DRAIN_SECONDS)
+        for task in self._in_hand:
+            task.cancel()
+        if self._in_hand:
+            await asyncio.wait(self._in_hand, timeout=_CANCEL_SECONDS)
+        self._finished.set()
         if self.ready.is_set():
-            await asyncio.wait({running}, timeout=_DRAIN_SECONDS + 5)
+            await asyncio.wait({running}, timeout=5)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await self._drain()
-
-    async def _drain(self) -> None:
-        if self._in_hand:
-            await asyncio.wait(set(self._in_hand), timeout=_DRAIN_SECONDS)
-        for task in set(self._in_hand):
-            task.cancel()
 
 
-class Listener(_Link):
+class Listener(Link):
     """Hears events while it is connected, by a queue that goes with the connection: what is missed is lost."""
 
     def __init__(self, settings: RabbitSettings, name: str, routing_keys: Sequence[str], heard: Heard) -> None:
@@ -253,23 +191,12 @@ class Listener(_Link):
             await queue.bind(topology.EXCHANGE, routing_key)
         await queue.consume(self._hear, no_ack=True)
         self.ready.set()
-        await _until_closed(connection.closed(), channel.closed(), gone.wait(), self.stopping.wait())
+        await until_closed(connection.closed(), channel.closed(), gone.wait(), self.stopping.wait())
         if not self.stopping.is_set():
             log.warning("listener_lost", link=self._name)
 
     async def _hear(self, message: AbstractIncomingMessage) -> None:
         self._heard(message.body)
-
-
-@asynccontextmanager
-async def _kept_up(link: _Link, name: str) -> AsyncIterator[None]:
-    task = asyncio.create_task(link.run(), name=name)
-    try:
-        yield
-    finally:
-        link.stopping.set()  # a connection under way may swallow the cancellation
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 class Bus:
@@ -285,7 +212,7 @@ class Bus:
     async def open(cls, settings: RabbitSettings, name: str) -> AsyncIterator[Self]:
         """Keep a publishing connection up until the end of the block."""
         bus = cls(settings, name)
-        async with _kept_up(bus.publisher, "publisher"):
+        async with kept_up(bus.publisher, "publisher"):
             yield bus
 
     @asynccontextmanager
@@ -302,7 +229,7 @@ class Bus:
     async def listening(self, routing_keys: Sequence[str], heard: Heard) -> AsyncIterator[Listener]:
         """Hear these events inside the block, as long as the broker is there."""
         listener = Listener(self._settings, f"{self._name}.live", routing_keys, heard)
-        async with _kept_up(listener, "listener"):
+        async with kept_up(listener, "listener"):
             yield listener
 
     async def declare(self) -> None:
@@ -314,7 +241,7 @@ class Bus:
         """Messages ready in a queue; None when the broker or the queue is away."""
         try:
             async with (
-                asyncio.timeout(_CONNECT_SECONDS),
+                asyncio.timeout(CONNECT_SECONDS),
                 connect(self._settings, f"{self._name}.depth") as connection,
                 connection.channel() as channel,
             ):

@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError
 
 from reelgate_common import metrics, topology
 from reelgate_common.bus import Publisher, Subscription
+from reelgate_common.connection import TROUBLE, is_cancelled
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.messages import Event, UnreadableMessage
 from reelgate_common.outbox import PublishFailed
@@ -54,17 +54,13 @@ async def _conclude(
         message = event.read(delivery.body)
         structlog.contextvars.bind_contextvars(job_id=str(message.job_id))
         await _while_away(handler, message)
-        await delivery.ack()
     except UnreadableMessage as error:
         log.exception("message_unreadable")
         return await _park(delivery, queue, publisher, reason=str(error))
-    except AMQPError as error:
-        log.warning("ack_failed", error=type(error).__name__)  # the channel is gone; it will be redelivered
-        return "lost"
     except Exception:
         log.exception("message_crashed")
         return await _reject(delivery)
-    return "acked"
+    return await _answer(delivery.ack(), "acked")
 
 
 async def _while_away(handler: Callable[[E], Awaitable[None]], message: E) -> None:
@@ -81,11 +77,7 @@ async def _while_away(handler: Callable[[E], Awaitable[None]], message: E) -> No
 
 async def _reject(delivery: AbstractIncomingMessage) -> str:
     """Send it to the retry queue, from where it comes back."""
-    try:
-        await delivery.reject(requeue=False)
-    except AMQPError:
-        return "lost"
-    return "rejected"
+    return await _answer(delivery.reject(requeue=False), "rejected")
 
 
 async def _park(delivery: AbstractIncomingMessage, queue: topology.Queue, publisher: Publisher, *, reason: str) -> str:
@@ -93,12 +85,27 @@ async def _park(delivery: AbstractIncomingMessage, queue: topology.Queue, publis
     headers = {"x-parked-from": queue.name, "x-parked-reason": reason}
     try:
         await publisher.park(message_id=delivery.message_id or "", body=delivery.body, headers=headers)
-        await delivery.ack()
-    except (PublishFailed, AMQPError) as error:
+    except PublishFailed as error:
         log.warning("parking_failed", error=str(error))
         return await _reject(delivery)
     log.error("message_parked", reason=reason)
-    return "parked"
+    return await _answer(delivery.ack(), "parked")
+
+
+async def _answer(answer: Awaitable[None], end: str) -> str:
+    """Tell the broker; the end, or `lost` when the channel the message came through is gone: it comes again."""
+    try:
+        await answer
+    except TROUBLE as error:
+        log.warning("answer_lost", answer=end, error=type(error).__name__)
+    except asyncio.CancelledError:
+        # aiormq cancels whoever waits on a connection that breaks.
+        if is_cancelled():
+            raise
+        log.warning("answer_lost", answer=end, error="CancelledError")
+    else:
+        return end
+    return "lost"
 
 
 def rounds(delivery: AbstractIncomingMessage, queue: topology.Queue) -> int:

@@ -9,7 +9,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from reelgate_common import topology
-from reelgate_common.bus import connect
+from reelgate_common.connection import connect
 from reelgate_common.settings import RabbitSettings
 
 _ANSWER_SECONDS = 10

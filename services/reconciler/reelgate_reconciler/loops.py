@@ -9,7 +9,7 @@ import structlog
 
 from reelgate_common import metrics
 from reelgate_common.audit import RunningAudit
-from reelgate_common.bus import TROUBLE
+from reelgate_common.connection import TROUBLE
 from reelgate_common.domain.errors import Unavailable
 from reelgate_reconciler.balance_watch import BalanceWatch
 from reelgate_reconciler.handlers import Reconciler
