@@ -20,6 +20,7 @@ from reelgate_api import repository as api_repository
 from reelgate_api.repository import NewJob
 from reelgate_common import attempts, bus, jobs, migrations, settlement, topology
 from reelgate_common.auth import hash_secret
+from reelgate_common.connection import connect
 from reelgate_common.db import Database
 from reelgate_common.domain.job import FailureCode, Job, JobStatus, SendOutcome
 from reelgate_common.domain.request import VideoRequest
@@ -180,7 +181,7 @@ def worker_id(request):
 async def broker(worker_id):
     """Settings of a broker with the topology declared and every queue empty."""
     async with _own_vhost(worker_id) as settings:
-        async with bus.connect(settings, "tests") as connection:
+        async with connect(settings, "tests") as connection:
             await bus.declare(connection)
             async with connection.channel() as channel:
                 for name in [n for q in topology.QUEUES for n in (q.name, q.retry_name)] + [topology.PARKED]:
@@ -191,7 +192,7 @@ async def broker(worker_id):
 @pytest_asyncio.fixture
 async def channel(broker):
     """A channel to look into the broker with."""
-    async with bus.connect(broker, "tests") as connection, connection.channel() as opened:
+    async with connect(broker, "tests") as connection, connection.channel() as opened:
         yield opened
 
 

@@ -96,10 +96,22 @@ def test_the_parked_queue_is_declared_as_described():
     assert CHANNELS[topology.PARKED]["x-arguments"] == topology.parked_arguments()
 
 
-async def test_a_parked_message_carries_the_headers_described(parked_headers):
-    headers = await parked_headers(b"not a message")
+@pytest.mark.parametrize(
+    ("own", "kept_in"),
+    [
+        (None, set()),
+        ({"traceparent": "00-4bf9"}, {"x-parked-headers"}),
+        ({"long": "x" * 16 * 1024}, {"x-parked-headers-left-out"}),
+    ],
+)
+async def test_a_parked_message_carries_the_headers_described(parked_headers, own, kept_in):
+    described = MESSAGES["Parked"]["headers"]
 
-    assert set(headers) == set(MESSAGES["Parked"]["headers"]["required"])
+    headers = await parked_headers(b"not a message", own)
+
+    assert set(headers) == set(described["required"]) | kept_in
+    words = {"string": str, "integer": int}
+    assert all(isinstance(value, words[described["properties"][name]["type"]]) for name, value in headers.items())
 
 
 def test_each_queue_has_one_consumer_and_each_event_a_sender():
@@ -115,10 +127,10 @@ class FakeDelivery:
     """An unreadable message, fresh from the broker."""
 
     message_id = "m1"
-    headers = None
 
-    def __init__(self, body):
+    def __init__(self, body, headers):
         self.body = body
+        self.headers = headers
         self.acked = False
 
     async def ack(self):
@@ -137,11 +149,11 @@ class FakePublisher:
 
 @pytest.fixture
 def parked_headers():
-    async def park(body):
+    async def park(body, own):
         async def never(_):
             raise AssertionError("an unreadable message has no handler")
 
-        delivery, publisher = FakeDelivery(body), FakePublisher()
+        delivery, publisher = FakeDelivery(body, own), FakePublisher()
         wired = subscription(topology.CALLBACK_RECEIVED, CallbackReceived, never, publisher=publisher, prefetch=1)
         await wired.handle(delivery)
         assert delivery.acked

@@ -14,6 +14,7 @@ from reelgate_common import bus as bus_module
 from reelgate_common import connection as connection_module
 from reelgate_common import topology
 from reelgate_common.bus import Bus
+from reelgate_common.connection import connect
 from reelgate_common.consumer import subscription
 from reelgate_common.ids import new_id
 from reelgate_common.messages import Event
@@ -58,7 +59,7 @@ async def own_queue(broker, channel, monkeypatch):
     monkeypatch.setattr(topology, "RETRY_MILLISECONDS", 100)
     monkeypatch.setattr(topology, "MAX_ROUNDS", 3)
     monkeypatch.setattr(topology, "QUEUES", (queue,))
-    async with bus_module.connect(broker, "tests") as connection:
+    async with connect(broker, "tests") as connection:
         await bus_module.declare(connection)
     yield queue
     for name in (queue.name, queue.retry_name):

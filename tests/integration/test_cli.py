@@ -10,7 +10,7 @@ from uuid import UUID
 import aio_pika
 import pytest
 
-from reelgate_common import auth, migrations, topology
+from reelgate_common import auth, migrations, parked, topology
 from reelgate_common.domain.errors import NotAuthenticated
 
 
@@ -212,6 +212,38 @@ async def test_a_poison_message_is_listed_shown_replayed_and_dropped(reelgate, c
     assert (none[0], none[2]) == (1, "no such message\n")
     assert (replayed, returned.body) == ("replayed 1\n", body.encode())
     assert (dropped, left) == ("dropped 1\n", "[]\n")
+
+
+async def test_a_parked_messages_headers_are_shown_for_scripts(reelgate, channel, amqp_url):
+    headers = parked.headers_of(queue=topology.JOB_FAILED.name, reason="broken", original={"traceparent": "00-4bf9"})
+    message = aio_pika.Message(b"{}", message_id="one", headers=headers)
+    await channel.default_exchange.publish(message, topology.PARKED)
+
+    code, shown, _ = await reelgate("dead-letters", "show", "one", "--json", AMQP_URL=amqp_url)
+
+    assert code == 0
+    assert json.loads(shown) == {
+        "message_id": "one",
+        "queue": topology.JOB_FAILED.name,
+        "reason": "broken",
+        "body": "{}",
+        "headers": {"traceparent": "00-4bf9"},
+    }
+
+
+@pytest.mark.parametrize("command", ["show", "replay", "drop"])
+async def test_a_message_that_is_not_parked_is_one_clear_line(reelgate, amqp_url, command):
+    assert await reelgate("dead-letters", command, "another", AMQP_URL=amqp_url) == (1, "", "no such message\n")
+
+
+async def test_a_message_its_queue_does_not_take_is_named(reelgate, channel, amqp_url):
+    headers = {"x-parked-from": "no.such.queue", "x-parked-reason": "broken"}
+    message = aio_pika.Message(b"{}", message_id="one", headers=headers)
+    await channel.default_exchange.publish(message, topology.PARKED)
+
+    said = await reelgate("dead-letters", "replay", "--all", AMQP_URL=amqp_url)
+
+    assert said == (1, "replayed 0\n", "refused one: no.such.queue does not take it\n")
 
 
 async def test_sends_are_paused_and_go_on_by_command(reelgate, database_url, stored):

@@ -20,7 +20,8 @@ from fault_proxy import FaultProxy
 from gateway import Gateway
 from yarl import URL
 
-from reelgate_common import bus, topology
+from reelgate_common import topology
+from reelgate_common.connection import connect
 from reelgate_common.settings import RabbitSettings
 from reelgate_local import commandline, ports
 from reelgate_local.layout import CHECKOUT
@@ -188,7 +189,7 @@ class Rig(Gateway):
     async def channel(self) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
         """A channel to the broker, around every proxy."""
         async with (
-            bus.connect(RabbitSettings(amqp_url=self.env["AMQP_URL"]), "test") as connection,
+            connect(RabbitSettings(amqp_url=self.env["AMQP_URL"]), "test") as connection,
             connection.channel() as channel,
         ):
             yield channel
@@ -264,7 +265,7 @@ class Rig(Gateway):
 
     async def _purge(self, broker: str) -> None:
         """The broker is shared by one rig after another: begin with empty queues."""
-        async with bus.connect(RabbitSettings(amqp_url=broker), "test") as connection, connection.channel() as channel:
+        async with connect(RabbitSettings(amqp_url=broker), "test") as connection, connection.channel() as channel:
             for name in [n for q in topology.QUEUES for n in (q.name, q.retry_name)] + [topology.PARKED]:
                 await (await channel.get_queue(name, ensure=False)).purge()
 

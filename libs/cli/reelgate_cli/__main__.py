@@ -12,6 +12,7 @@ import typer
 from reelgate_cli import credits as credit_commands
 from reelgate_cli import dead_letters, keys
 from reelgate_common import audit, breaker, bus, logs, migrations
+from reelgate_common.connection import TROUBLE, connect
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.settings import BadSettings, LogSettings, PostgresSettings, RabbitSettings, load
@@ -81,7 +82,7 @@ def _declare() -> None:
 
 
 async def _declare_all() -> None:
-    async with bus.connect(load(RabbitSettings), "reelgate-cli") as connection:
+    async with connect(load(RabbitSettings), "reelgate-cli") as connection:
         await bus.declare(connection)
 
 
@@ -110,7 +111,7 @@ def main() -> None:
         app()
     except BadSettings as problems:
         raise SystemExit(f"Bad settings:\n{problems}") from None
-    except bus.TROUBLE as error:
+    except TROUBLE as error:
         raise SystemExit(f"The broker is not reachable: {error}") from None
     except (migrations.SchemaMismatch, Unavailable, asyncpg.PostgresError) as error:
         raise SystemExit(str(error)) from None

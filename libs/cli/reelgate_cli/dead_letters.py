@@ -19,12 +19,11 @@ app = typer.Typer(no_args_is_help=True, help="Messages that failed every round a
 _Limit = Annotated[int, typer.Option(min=1, help="Look at this many at most.")]
 _Id = Annotated[str | None, typer.Argument(help="The message's id.")]
 _All = Annotated[bool, typer.Option("--all", help="Every message.")]
+_Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
 @app.command("list")
-def list_(
-    *, limit: _Limit = 100, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False
-) -> None:
+def list_(*, limit: _Limit = 100, as_json: _Json = False) -> None:
     """Show parked messages, oldest first; they stay parked."""
     found = asyncio.run(parked.listed(load(RabbitSettings), limit=limit))
     if as_json:
@@ -37,28 +36,40 @@ def list_(
 
 
 @app.command()
-def show(message_id: Annotated[str, typer.Argument(help="The message's id.")], *, limit: _Limit = 10_000) -> None:
-    """Show one message whole: where it came from, why it was parked, and all it says."""
-    found = asyncio.run(parked.listed(load(RabbitSettings), limit=limit))
-    for message in found:
+def show(
+    message_id: Annotated[str, typer.Argument(help="The message's id.")],
+    *,
+    limit: _Limit = 10_000,
+    as_json: _Json = False,
+) -> None:
+    """Show one message whole: where it came from, why it was parked, and all it says; with --json its headers too."""
+    for message in asyncio.run(parked.listed(load(RabbitSettings), limit=limit)):
         if message.message_id == message_id:
-            typer.echo(f"from {message.queue}\nwhy  {message.reason}\n\n{message.body}")
+            as_text = f"from {message.queue}\nwhy  {message.reason}\n\n{message.body}"
+            typer.echo(json.dumps(asdict(message)) if as_json else as_text)
             return
-    typer.echo("no such message", err=True)
-    raise typer.Exit(1)
+    raise _no_such_message()
 
 
 @app.command()
 def replay(message_id: _Id = None, *, everything: _All = False, limit: _Limit = 10_000) -> None:
-    """Send a message back to the queue it came from."""
-    count = asyncio.run(parked.replay(load(RabbitSettings), wanted=_wanted(message_id, everything), limit=limit))
-    typer.echo(f"replayed {count}")
+    """Send a message back to the queue it came from, with its headers."""
+    done = asyncio.run(parked.replay(load(RabbitSettings), wanted=_wanted(message_id, everything), limit=limit))
+    if not everything and not done.count and not done.refused:
+        raise _no_such_message()
+    typer.echo(f"replayed {done.count}")
+    for message in done.refused:
+        typer.echo(f"refused {message.message_id}: {message.queue or 'no queue'} does not take it", err=True)
+    if done.refused:
+        raise typer.Exit(1)
 
 
 @app.command()
 def drop(message_id: _Id = None, *, everything: _All = False, limit: _Limit = 10_000) -> None:
     """Delete a message. Its job is healed from the database."""
     count = asyncio.run(parked.drop(load(RabbitSettings), wanted=_wanted(message_id, everything), limit=limit))
+    if not everything and not count:
+        raise _no_such_message()
     typer.echo(f"dropped {count}")
 
 
@@ -66,3 +77,8 @@ def _wanted(message_id: str | None, everything: bool) -> Callable[[Parked], bool
     if (message_id is None) != everything:
         raise typer.BadParameter("name one message, or say --all")
     return lambda message: everything or message.message_id == message_id
+
+
+def _no_such_message() -> typer.Exit:
+    typer.echo("no such message", err=True)
+    return typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
 
-from reelgate_common import metrics, topology
+from reelgate_common import metrics, parked, topology
 from reelgate_common.bus import Publisher, Subscription
 from reelgate_common.connection import TROUBLE, is_cancelled
 from reelgate_common.domain.errors import Unavailable
@@ -82,7 +82,7 @@ async def _reject(delivery: AbstractIncomingMessage) -> str:
 
 async def _park(delivery: AbstractIncomingMessage, queue: topology.Queue, publisher: Publisher, *, reason: str) -> str:
     """Put it aside with the reason, then ack; when even that fails, another round."""
-    headers = {"x-parked-from": queue.name, "x-parked-reason": reason}
+    headers = parked.headers_of(queue=queue.name, reason=reason, original=delivery.headers)
     try:
         await publisher.park(message_id=delivery.message_id or "", body=delivery.body, headers=headers)
     except PublishFailed as error:
