@@ -8,6 +8,7 @@ import uuid
 
 import aio_pika
 import pytest
+from fault_proxy import Toward
 
 from reelgate_common import topology
 
@@ -107,6 +108,28 @@ async def test_a_line_to_the_broker_that_went_dead_silently(rig):
     await rig.heal()
 
     await rig.all_over(ids)
+
+
+async def test_a_line_to_the_broker_cut_during_a_call_to_kie_does_not_cut_the_call(rig):
+    """Its permit comes again meanwhile and sends nothing; nobody but the call itself brings the task id."""
+    prompt = f"{uuid.uuid4().hex} sim:ok"
+    answer = rig.line("submitter", "vendor").trap(prompt.encode(), Toward.SERVER, stops=Toward.CLIENT)
+    rig.line("simulator", "callback").refuse()
+    async with rig.client() as client:
+        job_id = await rig.create(client, prompt, "broker")
+    await answer.sprung.wait()
+    rig.line("submitter", "broker").cut()
+
+    async def noticed():
+        return rig.logs_with("consumers_lost")
+
+    await rig.until(noticed)
+    await rig.line("submitter", "vendor").heal()
+    await rig.reached(job_id, "processing")
+    await rig.heal()
+
+    await rig.all_over([job_id])
+    assert await rig.timeline(job_id) == ["accepted", "claimed", "submitted", "completed"]
 
 
 async def test_a_full_queue_fills_the_outbox_and_nothing_else(rig):
