@@ -11,7 +11,7 @@ a video or its credits come back.
 
 Send an API key as `Authorization: Bearer rg_live_…`. Give every POST that creates an `Idempotency-Key`: then it may be
 sent again whatever happened to its answer. Errors are `application/problem+json` with a stable `code`; under `/v1` they
-have OpenAI's form. Unknown fields of a request are ignored where its schema does not forbid them; ignore$
+have OpenAI's form. Unknown fields of a request are ignored where its schema does not forbid them; ignore
 unknown fields of an answer."""
 TAGS = [
     {"name": name, "description": text}
