@@ -107,7 +107,7 @@ def test_the_simulator_starts_only_when_asked_for():
     assert [name for name, service in SERVICES.items() if "profiles" in service] == ["simulator"]
 
 
-def test_the_image_holds_every_member_but_the_local_stack_and_the_client():
+def test_the_image_holds_every_member_but_the_local_stack():
     members = {
         tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"]
         for folder in ("libs", "services")
@@ -115,7 +115,7 @@ def test_the_image_holds_every_member_but_the_local_stack_and_the_client():
     }
 
     installed = set(re.findall(r"reelgate-[a-z]+", DOCKERFILE))
-    assert installed | {"reelgate-common", "reelgate-client"} == members  # common comes with the others
+    assert installed | {"reelgate-common", "reelgate-client"} == members  # which come with the others
     assert "deploy" not in re.findall(r"^COPY (\S+)", DOCKERFILE, re.MULTILINE)
 
 

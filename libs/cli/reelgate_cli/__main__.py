@@ -1,7 +1,10 @@
-"""The `reelgate` command: what an operator does by hand."""
+"""The `reelgate` command: what callers and operators do by hand."""
 
 import asyncio
 import json
+import logging
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, TypeVar
@@ -10,7 +13,7 @@ import asyncpg
 import typer
 
 from reelgate_cli import credits as credit_commands
-from reelgate_cli import dead_letters, keys
+from reelgate_cli import dead_letters, doctor, keys, videos
 from reelgate_common import audit, breaker, bus, logs, migrations
 from reelgate_common.connection import TROUBLE, connect
 from reelgate_common.db import Connection, Database
@@ -19,7 +22,9 @@ from reelgate_common.settings import BadSettings, LogSettings, PostgresSettings,
 
 T = TypeVar("T")
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, help="Operate a Reelgate video gateway.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=True, help="Make videos with a Reelgate gateway, and operate one."
+)
 topology_app = typer.Typer(no_args_is_help=True, help="The broker's exchanges and queues.")
 app.add_typer(topology_app, name="topology")
 ledger_app = typer.Typer(no_args_is_help=True, help="The books.")
@@ -27,6 +32,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command()(credit_commands.grant)
+app.command()(doctor.doctor)
+videos.register(app)
 
 
 @app.callback()
@@ -34,6 +41,7 @@ def configure() -> None:
     """Speak like the services do."""
     settings = load(LogSettings)
     logs.configure("cli", level="CRITICAL", as_json=settings.log_format == "json")
+    logging.disable()  # what goes wrong is said by the command; its output may be read by a script
 
 
 @app.command()
@@ -63,6 +71,12 @@ def resume() -> None:
     """Let sends go on after `reelgate pause`."""
     was_paused = asyncio.run(_in_transaction(breaker.resume))
     typer.echo("sends go on" if was_paused else "nothing was paused")
+
+
+@app.command()
+def simulator() -> None:
+    """Run the stand-in for Kie.ai, by its own settings (docs/simulator.md)."""
+    os.execv(sys.executable, [sys.executable, "-m", "reelgate_simulator"])  # noqa: S606 -- so that signals reach it
 
 
 async def _in_transaction(act: Callable[[Connection], Awaitable[T]]) -> T:
