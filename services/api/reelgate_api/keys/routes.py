@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 
-from reelgate_api.dependencies import AdminDep, Cursor, PageSize, PartsDep
+from reelgate_api.dependencies import AdminDep, Cursor, PageSize, PartsDep, id_in_path
 from reelgate_api.documented import MADE, answers
 from reelgate_api.handlers import parse_uuid
 from reelgate_api.idempotency.once import OnceDep
@@ -16,14 +16,7 @@ from reelgate_common.db import Connection
 
 router = APIRouter(prefix="/api/keys", tags=["keys"])
 
-KeyId = Annotated[
-    str,
-    Path(
-        description="The key's id, not the key.",
-        examples=["01890a5d-ac96-774b-bcce-b302099a8057"],
-        json_schema_extra={"format": "uuid"},
-    ),
-]
+KeyId = Annotated[str, id_in_path("The key's id, not the key.")]
 
 
 @router.post(

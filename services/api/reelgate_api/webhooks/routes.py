@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 
-from reelgate_api.dependencies import CallerDep, JobsDep, PartsDep
+from reelgate_api.dependencies import CallerDep, JobsDep, PartsDep, id_in_path
 from reelgate_api.documented import MADE, answers
 from reelgate_api.handlers import parse_uuid
 from reelgate_api.idempotency.once import OnceDep
@@ -30,14 +30,7 @@ from reelgate_common.db import Connection
 
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 
-Id = Annotated[
-    str,
-    Path(
-        description="Its id.",
-        examples=["01890a5d-ac96-774b-bcce-b302099a8057"],
-        json_schema_extra={"format": "uuid"},
-    ),
-]
+Id = Annotated[str, id_in_path("Its id.")]
 _NO_STORE = {"Cache-Control": "no-store"}  # an answer with a secret stays out of caches
 
 
