@@ -94,6 +94,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         409: "Not in the state it is in, or a request with the same Idempotency-Key is still under way",
         413: "The body is too large",
         429: "A limit was reached",
+        503: "A part of the gateway is away, or too many jobs are waiting: try again",
     }
     content = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     described = {status: {"description": titles[status]} | content for status in statuses if status in titles}
