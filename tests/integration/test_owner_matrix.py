@@ -88,6 +88,13 @@ ENDPOINTS = [
     E("GET", "/api/keys", ADMIN, 200, 403),
     E("GET", "/api/keys/{id}", ADMIN, 200, 403, id="{key}"),
     E("DELETE", "/api/keys/{id}", ADMIN, 204, 403, id="{key}"),
+    E("GET", "/api/operations/overview", ADMIN, 200, 403),
+    E("GET", "/api/operations/search", ADMIN, 200, 403, query="?q={task}"),
+    E("GET", "/api/operations/dead-letters", ADMIN, 200, 403),
+    E("POST", "/api/operations/dead-letters/{id}/replay", ADMIN, 404, 403, id="{pending}"),
+    E("POST", "/api/operations/pause", ADMIN, 204, 403, json={"reason": "a test"}),
+    E("POST", "/api/operations/resume", ADMIN, 204, 403),
+    E("GET", "/api/auth/caller", READ, 200, 200),
     E("DELETE", "/api/auth/session", JOBS, 403, 403, session=204, others_session=204),
     E("POST", "/v1/videos", JOBS, 200, 403, json=OPENAI_JOB),
     E("GET", "/v1/videos", READ, 200, 200),
@@ -100,6 +107,9 @@ ENDPOINTS = [
     E("GET", "/api/video/kie-ai-callback", ANYONE, 503, 503),  # no callback service stands behind it here
     E("POST", "/api/video/kie-ai-callback", ANYONE, 503, 503),
     E("GET", "/api/status", ANYONE, 200, 200),
+    E("GET", "/", ANYONE, 404, 404),  # for programs; browsers are sent to the console
+    E("GET", "/console", ANYONE, 200, 200),
+    E("GET", "/console/{name}", ANYONE, 404, 404),
     E("GET", "/openapi.json", ANYONE, 200, 200),
     E("GET", "/docs", ANYONE, 200, 200),
     E("GET", "/docs/{name}", ANYONE, 404, 404),

@@ -249,3 +249,20 @@ class Bus:
                 return found.declaration_result.message_count
         except TROUBLE:
             return None
+
+    async def depths(self, names: Sequence[str]) -> dict[str, int] | None:
+        """Messages ready in each of these queues that is there; None when the broker is away."""
+        found = {}
+        try:
+            async with (
+                asyncio.timeout(_CONNECT_SECONDS),
+                connect(self._settings, f"{self._name}.depth") as connection,
+            ):
+                for name in names:
+                    with suppress(aio_pika.exceptions.ChannelNotFoundEntity):  # which closes its channel
+                        async with connection.channel() as channel:
+                            queue = await channel.declare_queue(name, passive=True)
+                            found[name] = queue.declaration_result.message_count or 0
+        except TROUBLE:
+            return None
+        return found

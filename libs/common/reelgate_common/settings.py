@@ -120,6 +120,16 @@ class JobSettings(BaseSettings):
     late_success: Literal["give", "recharge"] = "give"
 
 
+class SendWindowSettings(BaseSettings):
+    """How many sends Kie.ai takes in a while."""
+
+    model_config = MODEL_CONFIG
+
+    # The vendor takes 20 new tasks in 10 s per account and refuses, not queues, the rest.
+    kie_sends_per_window: int = Field(default=20, ge=1)
+    kie_send_window_seconds: Seconds = 10
+
+
 class WebhookSettings(BaseSettings):
     """Where outgoing webhooks may go."""
 

@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 
 from reelgate_api import documented, problems
+from reelgate_api.console import routes as console
 from reelgate_api.dependencies import Parts, State
 from reelgate_api.images import form as image_form
 from reelgate_api.images import routes as image_routes
@@ -20,6 +21,8 @@ from reelgate_api.openai import fields as openai_fields
 from reelgate_api.openai import routes as openai_routes
 from reelgate_api.openai.patience import Patience
 from reelgate_api.openai.provider import VideoFiles
+from reelgate_api.operations.handlers import Operations
+from reelgate_api.operations.routes import router as operations_router
 from reelgate_api.provider import CallbackService
 from reelgate_api.reference.routes import router as reference_router
 from reelgate_api.routes import router
@@ -57,7 +60,19 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         pace = Pace(core.db)
         await stack.enter_async_context(background(pace.run()))
         yield Parts(
-            settings, core.db, core.bus, core.relay, verifier, callback, watch, limiter, core.kie, files, hub, pace
+            settings,
+            core.db,
+            core.bus,
+            core.relay,
+            verifier,
+            callback,
+            watch,
+            limiter,
+            core.kie,
+            files,
+            hub,
+            pace,
+            Operations(core.db, core.bus, settings),
         )
 
 
@@ -98,6 +113,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(openai_routes.router)
     app.include_router(live_router)
     app.include_router(reference_router)
+    app.include_router(operations_router)
+    app.routes.extend(console.routes(settings))
     app.routes.extend(health.routes(_checks, degraded=_degraded))
     problems.install(app)
     documented.describe(app, problems.Problem)

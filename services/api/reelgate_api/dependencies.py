@@ -15,6 +15,7 @@ from reelgate_api.jobs.pace import Pace
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.live.hub import Hub, Permit
 from reelgate_api.openai.provider import VideoFiles
+from reelgate_api.operations.handlers import Operations
 from reelgate_api.provider import CallbackService
 from reelgate_api.settings import Settings
 from reelgate_api.vendor_watch import VendorWatch
@@ -47,6 +48,7 @@ class Parts:
     video_files: VideoFiles
     hub: Hub
     pace: Pace
+    operations: Operations
     in_flight: InFlight[Accepted] = field(default_factory=InFlight)
     signatures: asyncio.Lock = field(default_factory=asyncio.Lock)  # of wallets: each keeps a processor busy
     image_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IMAGES_AT_ONCE))

@@ -11,10 +11,17 @@ from pydantic_settings import NoDecode
 from reelgate_common.domain import pricing
 from reelgate_common.domain.pricing import Prices
 from reelgate_common.service import ServiceSettings
-from reelgate_common.settings import BaseUrl, PublicUrlSettings, Seconds, WebhookSettings, Words
+from reelgate_common.settings import (
+    BaseUrl,
+    PublicUrlSettings,
+    Seconds,
+    SendWindowSettings,
+    WebhookSettings,
+    Words,
+)
 
 
-class Settings(ServiceSettings, PublicUrlSettings, WebhookSettings):
+class Settings(ServiceSettings, PublicUrlSettings, SendWindowSettings, WebhookSettings):
     """The public HTTP surface."""
 
     auth_mode: Literal["required", "open"] = "required"

@@ -9,7 +9,7 @@ from pydantic_settings import NoDecode
 from reelgate_common.domain import pricing
 from reelgate_common.domain.pricing import Prices
 from reelgate_common.service import ServiceSettings
-from reelgate_common.settings import PublicUrlSettings, Seconds
+from reelgate_common.settings import PublicUrlSettings, Seconds, SendWindowSettings
 
 
 def _over_known(value: Any) -> Any:
@@ -28,12 +28,9 @@ def _over_known(value: Any) -> Any:
         raise ValueError('must be a JSON object like {"videos": {"veo3": {"720p": 250}}}') from None
 
 
-class Settings(ServiceSettings, PublicUrlSettings):
+class Settings(ServiceSettings, PublicUrlSettings, SendWindowSettings):
     """The sends: their rate, their retries."""
 
-    # The vendor takes 20 new tasks in 10 s per account and refuses, not queues, the rest.
-    kie_sends_per_window: int = Field(default=20, ge=1)
-    kie_send_window_seconds: Seconds = 10
     # Added to the window, since a request takes a different time each time to arrive.
     kie_send_margin_seconds: float = Field(default=0.15, ge=0)
     # Jobs at Kie.ai at once ("typically 100+"), and what sends may cost in a UTC day, in its credits. 0: no limit.

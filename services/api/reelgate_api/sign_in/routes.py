@@ -5,11 +5,23 @@ from fastapi import APIRouter, Response
 from reelgate_api.dependencies import CallerDep, PartsDep, Token
 from reelgate_api.problems import responses
 from reelgate_api.sign_in import handlers
-from reelgate_api.sign_in.schemas import Nonce, SessionView, SignInBody
+from reelgate_api.sign_in.schemas import CallerView, Nonce, SessionView, SignInBody
+from reelgate_common import auth
 
 router = APIRouter(prefix="/api/auth", tags=["sign-in"])
 
 _NO_STORE = {"Cache-Control": "no-store"}
+
+
+@router.get("/caller", operation_id="get_caller", responses=responses(401, 403, 503))
+async def get_caller(caller: CallerDep) -> CallerView:
+    """What the credential of this request may do."""
+    return CallerView(
+        scopes=[scope for scope in auth.SCOPES if caller.may(scope)],
+        wallets=list(caller.wallets) if caller.wallets is not None else None,
+        is_session=caller.is_session,
+        is_admin=caller.is_admin,
+    )
 
 
 @router.post("/nonce", operation_id="create_nonce", responses=responses(404, 503))

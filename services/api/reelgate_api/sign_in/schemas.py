@@ -1,7 +1,7 @@
 """HTTP bodies of signing in."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,3 +45,15 @@ class SessionView(BaseModel):
         examples=["0x1a642f0E3c3aF545E7AcBD38b07251B3990914F1"],
     )
     expires_at: datetime = Field(description="When the session ends by itself.", examples=["2026-01-01T00:00:00Z"])
+
+class CallerView(BaseModel):
+    """What a credential may do."""
+
+    scopes: list[Literal["read", "jobs", "admin"]] = Field(
+        description="Its scopes, and those they include.", examples=[["read", "jobs"]]
+    )
+    wallets: list[str] | None = Field(
+        description="The wallets it may act for; null: every one.", examples=[["test_wallet_123"]]
+    )
+    is_session: bool = Field(description="Whether a wallet signed in.", examples=[False])
+    is_admin: bool = Field(description="Whether it may do what operators do.", examples=[False])
