@@ -109,7 +109,7 @@ ENDPOINTS = [
     E("GET", "/api/status", ANYONE, 200, 200),
     E("GET", "/", ANYONE, 404, 404),  # for programs; browsers are sent to the console
     E("GET", "/console", ANYONE, 200, 200),
-    E("GET", "/console/{name}", ANYONE, 404, 404),
+    E("GET", "/console/{name}", ANYONE, 200, 200),
     E("GET", "/openapi.json", ANYONE, 200, 200),
     E("GET", "/docs", ANYONE, 200, 200),
     E("GET", "/docs/{name}", ANYONE, 404, 404),
@@ -192,7 +192,9 @@ def call(client, things):
     """The answer to a call: its status and text. Of a stream it is the head that counts."""
 
     async def send(endpoint, headers):
-        path = endpoint.path.format(id=filled(endpoint.id, things), wallet_address=MINE, name="none") + endpoint.query
+        path = endpoint.path.format(
+            id=filled(endpoint.id, things), wallet_address=MINE, name="console.css"
+        ) + filled(endpoint.query, things)
         body = filled(endpoint.json, things)
         async with client.stream(endpoint.method, path, json=body, headers=headers) as answer:
             if answer.headers.get("content-type", "").startswith("text/event-stream"):

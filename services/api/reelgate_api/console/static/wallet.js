@@ -56,7 +56,7 @@ class Wallet extends EventTarget {
       this.choose(target.value.trim());
       target.value = this.address ?? "";
     };
-    const label = h("label", { for: "wallet", class: "unseen" }, "Wallet");
+    const label = h("label", { for: "wallet", class: "unseen" }, "Wallet address");
     if (this.#own?.length === 1) return [h("span", { class: "address", title: this.address }, this.address), this.#chip];
     const field = this.#own
       ? h("select", { id: "wallet", onchange: choose }, this.#own.map((one) => h("option", {}, one)))
