@@ -27,12 +27,7 @@ async def test_a_video_is_made_watched_and_played(studio, jobs_of):
     video = await studio.find("video", "The video")
     await studio.browser.run("arguments[0].play()", video)
 
-    async def plays():
-        return await studio.browser.run("return arguments[0].currentTime > 0", video)
-
-    async with asyncio.timeout(20):
-        while not await plays():
-            await asyncio.sleep(0.05)
+    await studio.until("arguments[0].currentTime > 0", video)
     await studio.says("996 credits")
     await studio.tells("Your video is ready.")
     assert [job["status"] for job in await jobs_of()] == ["completed"]
@@ -76,16 +71,16 @@ async def test_the_same_can_be_made_again(studio, jobs_of, eventually):
     await eventually(are_two)
 
 
-async def test_when_the_answer_is_lost_sending_again_makes_no_second_job(page_of, stack, line, wallet, jobs_of):
+async def test_when_the_answer_is_lost_sending_again_makes_no_second_job(
+    page_of, stack, line, wallet, jobs_of, eventually
+):
     page = await page_of(f"http://127.0.0.1:{line.port}")
     await page.sign_in(stack.env["API_KEY"], wallet=wallet)
     await page.says("4 credits")
     trap = line.trap(b"POST /api/video/generate", Toward.SERVER, stops=Toward.CLIENT)
     await create(page, "A clock")
     await trap.sprung.wait()
-    async with asyncio.timeout(20):
-        while not await jobs_of():
-            await asyncio.sleep(0.05)
+    await eventually(jobs_of)
     line.refuse()  # a cut alone the browser mends by itself, by sending it again
     await page.says("sending it again makes no second video")
     await line.heal()
@@ -124,7 +119,7 @@ async def test_what_is_wrong_is_said_at_the_field_which_gets_the_focus(studio, j
 
 
 async def test_a_hostile_prompt_is_shown_as_the_text_it_is(studio, stack, api, wallet):
-    prompt = "<img src=x onerror=\"document.title='had'\"><script>document.title='had'</script> ‮ <b>bold</b>"
+    prompt = "<img src=x onerror=\"document.title='had'\"><script>document.title='had'</script> \u202e <b>bold</b>"
     job_id = await stack.create(api, prompt, wallet)
 
     await studio.open(f"#/videos/{job_id}")
@@ -149,7 +144,11 @@ async def test_a_video_address_that_is_a_script_is_no_link(studio, stack, api, w
 async def test_a_video_that_is_gone_says_so(studio, stack, api, wallet):
     job_id = await stack.create(api, "A clock", wallet)
     await stack.reached(job_id, "completed")
-    await stack.sql("UPDATE video_jobs SET video_url = $2 WHERE id = $1::text::uuid", job_id, stack.env["SIMULATOR_URL"] + "/media/no")
+    await stack.sql(
+        "UPDATE video_jobs SET video_url = $2 WHERE id = $1::text::uuid",
+        job_id,
+        stack.env["SIMULATOR_URL"] + "/media/no",
+    )
 
     await studio.open(f"#/videos/{job_id}")
 
@@ -228,9 +227,7 @@ async def test_everything_can_be_done_by_keyboard(page, stack, wallet, jobs_of):
     await page.tab_to("The video")
     await page.press(Keys.SPACE)
 
-    async with asyncio.timeout(20):
-        while not await page.browser.run("return document.querySelector('video[controls]').currentTime > 0"):
-            await asyncio.sleep(0.05)
+    await page.until("document.querySelector('video[controls]').currentTime > 0")
     assert [(job["prompt"], job["aspect_ratio"]) for job in await jobs_of()] == [("A clock", "9:16")]
 
 
@@ -241,5 +238,5 @@ async def test_the_wallets_page_has_the_balance_and_every_movement(studio, stack
 
     await studio.open("#/wallet")
 
-    text = await studio.says("1,000 credits", "Refund", "+4", "−4", "Welcome credits")
-    assert text.index("Refund") < text.index("−4") < text.index("Welcome credits")
+    text = await studio.says("1,000 credits", "Refund", "+4", "\u22124", "Welcome credits")
+    assert text.index("Refund") < text.index("\u22124") < text.index("Welcome credits")

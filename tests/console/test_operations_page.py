@@ -1,6 +1,5 @@
 """What operators see, and do."""
 
-import asyncio
 import json
 import uuid
 
@@ -25,12 +24,10 @@ def figure(operations):
 
     async def shows(name, value):
         script = """
-            const found = [...document.querySelectorAll(".figures dt")].find((one) => one.textContent === arguments[0]);
-            return found?.nextElementSibling.querySelector(".figure").textContent;
+            [...document.querySelectorAll(".figures dt")].find((one) => one.textContent === arguments[0])
+              ?.nextElementSibling.querySelector(".figure").textContent === arguments[1]
         """
-        async with asyncio.timeout(30):
-            while await operations.browser.run(script, name) != value:
-                await asyncio.sleep(0.05)
+        await operations.until(script.strip(), name, value)
 
     return shows
 
@@ -112,11 +109,7 @@ async def test_jobs_over_time_are_a_picture_and_a_table(operations, stack, api, 
     job_id = await stack.create(api, "Something sim:policy", wallet)
     await stack.reached(job_id, "failed")
 
-    async with asyncio.timeout(30):
-        while "Failed" not in (
-            await operations.browser.run("return document.querySelector('.chart svg')?.getAttribute('aria-label')") or ""
-        ):
-            await asyncio.sleep(0.1)
+    await operations.until("document.querySelector('.chart svg')?.getAttribute('aria-label').includes('Failed')")
     await operations.browser.click("#chart summary")
 
     await operations.says("From", "Failed")

@@ -23,7 +23,10 @@ async def test_the_key_is_kept_in_the_tab_and_nowhere_else(page, stack, wallet):
     await page.open("#/wallet")
 
     kept = await page.browser.run(
-        "return [JSON.stringify({...sessionStorage}), JSON.stringify({...localStorage}), document.cookie, location.href]"
+        """
+        const stores = [sessionStorage, localStorage].map((store) => JSON.stringify({ ...store }));
+        return [...stores, document.cookie, location.href];
+        """
     )
 
     assert [key in where for where in kept] == [True, False, False, False]
@@ -78,9 +81,7 @@ async def test_a_wallet_in_the_browser_signs_in(page):
     await page.open()
     await page.click("button", "Sign in with your wallet")
 
-    async with asyncio.timeout(20):
-        while not (text := await page.browser.run("return window.toSign?.text")):
-            await asyncio.sleep(0.05)
+    text = await page.until("window.toSign?.text")
     message = bytes.fromhex(text.removeprefix("0x")).decode()
     await page.browser.run("window.toSign.resolve(arguments[0])", owner.sign(message))
 

@@ -192,9 +192,9 @@ def call(client, things):
     """The answer to a call: its status and text. Of a stream it is the head that counts."""
 
     async def send(endpoint, headers):
-        path = endpoint.path.format(
-            id=filled(endpoint.id, things), wallet_address=MINE, name="console.css"
-        ) + filled(endpoint.query, things)
+        path = endpoint.path.format(id=filled(endpoint.id, things), wallet_address=MINE, name="console.css") + filled(
+            endpoint.query, things
+        )
         body = filled(endpoint.json, things)
         async with client.stream(endpoint.method, path, json=body, headers=headers) as answer:
             if answer.headers.get("content-type", "").startswith("text/event-stream"):

@@ -93,6 +93,14 @@ class Page:
             30,
         )
 
+    async def until(self, script: str, *arguments):
+        """Wait until a script returns something true; what it returns."""
+
+        def look():
+            return self.driver.execute_script(f"return {script}", *arguments)
+
+        return await self._until(look, lambda: f"never: {script}\n{self._text()}", 30)
+
     async def _until(self, look, explain, seconds):
         try:
             async with asyncio.timeout(seconds):

@@ -11,13 +11,22 @@ from reelgate_common.domain.job import Job, JobStatus
 
 
 async def standing(db: Connection, states: Sequence[JobStatus], *, at_most: int) -> list[dict[str, Any]]:
-    """How many jobs are in each of these states, counted so far, and when the oldest of them was accepted."""
+    """How many jobs are in each of these states, counted so far, and when the oldest of them was accepted.
+
+    Said as a range of (status, id), so that only the index of that order will do: with `status = state` the planner
+    may look through all of history for a state that is rare.
+    """
     rows = await db.fetch(
         """
-        SELECT state,
-               (SELECT count(*)::int FROM (SELECT FROM video_jobs WHERE status = state LIMIT $2) AS found) AS count,
-               (SELECT created_at FROM video_jobs WHERE status = state ORDER BY id LIMIT 1) AS oldest_at
+        SELECT state, found.*
           FROM unnest($1::text[]) AS states(state)
+               CROSS JOIN LATERAL (
+               SELECT count(*)::int AS count, min(created_at) AS oldest_at
+                 FROM (SELECT created_at FROM video_jobs
+                        WHERE (status, id) >= (state, '00000000-0000-0000-0000-000000000000'::uuid)
+                          AND (status, id) <= (state, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+                        ORDER BY status, id
+                        LIMIT $2) AS of_state) AS found
         """,
         list(states),
         at_most,
