@@ -8,8 +8,8 @@ from pathlib import Path
 
 import browser as browsers
 import httpx
+import local_stack as stacks
 import pytest
-import stack as stacks
 from console_page import Page
 from fault_proxy import FaultProxy
 from yarl import URL

@@ -6,7 +6,7 @@ on the same one would freeze with it. What was unacked when one is lost comes ba
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -239,23 +239,15 @@ class Bus:
 
     async def depth(self, queue: topology.Queue) -> int | None:
         """Messages ready in a queue; None when the broker or the queue is away."""
-        try:
-            async with (
-                asyncio.timeout(CONNECT_SECONDS),
-                connect(self._settings, f"{self._name}.depth") as connection,
-                connection.channel() as channel,
-            ):
-                found = await channel.declare_queue(queue.name, passive=True)
-                return found.declaration_result.message_count
-        except TROUBLE:
-            return None
+        found = await self.depths([queue.name])
+        return found.get(queue.name) if found else None
 
     async def depths(self, names: Sequence[str]) -> dict[str, int] | None:
         """Messages ready in each of these queues that is there; None when the broker is away."""
         found = {}
         try:
             async with (
-                asyncio.timeout(_CONNECT_SECONDS),
+                asyncio.timeout(CONNECT_SECONDS),
                 connect(self._settings, f"{self._name}.depth") as connection,
             ):
                 for name in names:

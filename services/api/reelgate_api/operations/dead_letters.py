@@ -6,7 +6,7 @@ from uuid import UUID
 
 from reelgate_api.operations.schemas import DeadLetter
 from reelgate_common import parked
-from reelgate_common.bus import TROUBLE
+from reelgate_common.connection import TROUBLE
 from reelgate_common.domain.errors import NotFound, Unavailable
 from reelgate_common.parked import Parked
 from reelgate_common.settings import RabbitSettings
@@ -33,15 +33,20 @@ class DeadLetters:
         return [_shown(message) for message in found]
 
     async def replay(self, message_id: str) -> None:
-        """Send one back to the queue it came from; NotFound when it is not there any more."""
+        """Send one back to the queue it came from; NotFound when it is not there any more.
+
+        Unavailable when that queue does not take it: it is gone or full, and the message stays parked.
+        """
         async with self._alone:
             try:
-                count = await parked.replay(
+                replayed = await parked.replay(
                     self._settings, wanted=lambda message: message.message_id == message_id, limit=_MOST
                 )
             except TROUBLE as error:
                 raise Unavailable(f"the broker is away: {type(error).__name__}") from error
-        if not count:
+        if replayed.refused:
+            raise Unavailable("the queue of the message does not take it")
+        if not replayed.count:
             raise NotFound("No such message is parked")
 
 

@@ -32,7 +32,13 @@ async def get_overview(
 async def search_jobs(
     _: AdminDep,
     parts: PartsDep,
-    q: Annotated[Text, Query(description="A job's id, a task id of Kie.ai, a wallet, or a caller's own reference.")],
+    q: Annotated[
+        Text,
+        Query(
+            description="A job's id, a task id of Kie.ai, a wallet, or a caller's own reference.",
+            examples=["test_wallet_123"],
+        ),
+    ],
 ) -> Matches:
     """Jobs by any of their names, exactly as it is written; of a wallet or a reference the newest 20."""
     found = await parts.operations.search(q.strip())

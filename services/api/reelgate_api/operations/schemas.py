@@ -50,7 +50,7 @@ class QueueDepth(BaseModel):
 class Broker(BaseModel):
     """What waits in the broker."""
 
-    queues: list[QueueDepth]
+    queues: list[QueueDepth] = Field(description="Each work queue.")
     dead_letters: int = Field(description="Messages that failed every round.", examples=[0])
 
 
@@ -133,7 +133,7 @@ class Match(BaseModel):
 class Matches(BaseModel):
     """What was found, the newest first."""
 
-    matches: list[Match]
+    matches: list[Match] = Field(description="The newest first.")
 
 
 class DeadLetter(BaseModel):

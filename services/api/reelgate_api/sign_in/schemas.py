@@ -46,6 +46,7 @@ class SessionView(BaseModel):
     )
     expires_at: datetime = Field(description="When the session ends by itself.", examples=["2026-01-01T00:00:00Z"])
 
+
 class CallerView(BaseModel):
     """What a credential may do."""
 
