@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -80,8 +81,8 @@ async def finished(stack, job_id):
                 return
 
 
-async def test_the_readmes_requests_answer_as_it_says(stack, shell):
-    first, *others = [block for block in blocks("README.md", "sh") if "curl" in block]
+async def test_the_quick_starts_requests_answer_as_it_says(stack, shell):
+    first, *others = [block for block in blocks("docs/quick-start.md", "sh") if "curl" in block]
     [accepted] = shell(first.replace("make up\n", "").replace(". .local/stack.env\n", ""))
     await finished(stack, accepted["job_id"])
 
@@ -90,6 +91,39 @@ async def test_the_readmes_requests_answer_as_it_says(stack, shell):
     assert len(answers) >= 7
     assert [answer for answer in answers if "error" in answer] == []
     assert answers[0]["job"]["video_url"]
+
+
+def test_the_readmes_commands_make_a_video_and_tell_of_a_failure(stack, tmp_path):
+    [block] = [block for block in blocks("README.md", "sh") if "reelgate generate" in block]
+    commands = block.split("; ", 1)[1].replace(".venv/bin/reelgate", f"{sys.executable} -m reelgate_cli")
+    done = subprocess.run(
+        ["bash", "-c", commands], env=os.environ | stack.env, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert (tmp_path / "hello.mp4").stat().st_size > 0
+    assert done.returncode == 1
+    assert "its credits were returned" in done.stderr
+
+
+def test_the_readmes_python_makes_a_video(stack, tmp_path):
+    [code] = blocks("README.md", "python")
+    settings = {"REELGATE_URL": stack.env["API_URL"], "REELGATE_API_KEY": stack.env["API_KEY"]}
+    run = [sys.executable, "-c"]
+    made, failed = [
+        subprocess.run(
+            [*run, text], env=os.environ | settings, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+        for text in (code, code.replace("waving hello", "sim:policy"))
+    ]
+
+    assert made.startswith("http")
+    assert " True " in failed
+
+
+def test_the_readmes_request_is_the_quick_starts_first():
+    [request] = [block for block in blocks("README.md", "sh") if "curl" in block]
+
+    assert request == blocks("docs/quick-start.md", "sh")[0]
 
 
 async def test_a_receipt_is_asked_for_as_the_page_about_refunds_says(stack, shell, eventually):
