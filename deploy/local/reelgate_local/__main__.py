@@ -68,6 +68,7 @@ def _say(text: str) -> None:
 def _urls(found: StackFile) -> str:
     lines = {
         "api": found.api_url,
+        "console": f"{found.api_url}/console",
         "callback": found.callback_url,
         "simulator": found.simulator_url,
         "database": found.database_url,
