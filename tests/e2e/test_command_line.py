@@ -203,6 +203,21 @@ async def test_the_doctor_says_why_jobs_wait(reelgate):
     assert "paused by an operator: the test" in out
 
 
+async def test_the_doctor_says_whether_the_key_of_the_webhooks_is_the_right_one(reelgate, stack, eventually):
+    await stack.jobs(1)
+
+    async def heard():
+        return (await states(reelgate))[1]["webhook signatures"][1].endswith("are good")
+
+    await eventually(heard)
+    await stack.sql("UPDATE callbacks SET signature = 'bad'")
+    _, found = await states(reelgate)
+    await stack.sql("UPDATE callbacks SET signature = 'good'")
+
+    assert found["webhook signatures"][0] == "doubtful"
+    assert found["webhook signatures"][1].endswith("bad")
+
+
 @pytest.mark.parametrize(
     ("settings", "what", "said"),
     [

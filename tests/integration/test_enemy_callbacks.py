@@ -310,7 +310,7 @@ async def test_a_finished_task_of_somebody_else_is_not_bound(
         ("old", {"X-Webhook-Timestamp": "now", "X-Webhook-Signature": sign(HMAC_KEY, "task-1", "now")}),
     ],
 )
-async def test_a_signature_is_counted_and_decides_nothing(edge, sent, kie, verified, untouched, found, headers):
+async def test_a_signature_is_counted_and_decides_nothing(edge, sent, kie, verified, untouched, stored, found, headers):
     """A good one neither: its body may be swapped, since only the task id and the time are signed."""
     name = f"signature_{found}"
     before = counted("reelgate_callbacks_total", result=name)
@@ -322,6 +322,7 @@ async def test_a_signature_is_counted_and_decides_nothing(edge, sent, kie, verif
     assert counted("reelgate_callbacks_total", result=name) == before + 1
     assert answer.status_code == 200
     assert kie.asked == ["task-1"]
+    assert await stored.value("SELECT signature FROM callbacks") == found
     await untouched(sent)
 
 

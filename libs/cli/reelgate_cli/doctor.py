@@ -96,7 +96,16 @@ async def _in_database(db: Database) -> AsyncIterator[Found]:
             """,
             _OLD_SECONDS,
         )
+        signed = await connection.fetch(
+            # Only those that carry a call's own token: anybody can send others.
+            """
+            SELECT signature, count(*) AS count FROM callbacks
+             WHERE received_at > now() - interval '1 day' AND token_ok AND signature IS NOT NULL
+             GROUP BY signature
+            """
+        )
     yield _clock("clock of the database", skew)
+    yield _signatures({row["signature"]: row["count"] for row in signed})
     if row["late"]:
         yield _bad("outbox", f"{row['late']} messages should have left", "are the broker and the services up?")
     else:
@@ -114,6 +123,19 @@ async def _in_database(db: Database) -> AsyncIterator[Found]:
             f"of {row['unknown']} jobs nobody can say whether Kie.ai took them",
             "the callback tells, or SUBMIT_UNKNOWN_DEADLINE ends it; see the timeline of one",
         )
+
+
+def _signatures(seen: dict[str, int]) -> Found:
+    """What the day's webhooks say about KIE_WEBHOOK_HMAC_KEY."""
+    total, good = sum(seen.values()), seen.get("good", 0)
+    if not total:
+        return _good("webhook signatures", "none were checked today")
+    if good == total:
+        return _good("webhook signatures", f"all {total} of today are good")
+    others = ", ".join(f"{count} {name}" for name, count in sorted(seen.items()) if name != "good")
+    fix = "missing: Kie.ai signs nothing yet; old: a clock is wrong" if good or "bad" not in seen else ""
+    fix = fix or "KIE_WEBHOOK_HMAC_KEY is not the key of Kie.ai's settings page"
+    return _doubtful("webhook signatures", f"of {total} today {others}", fix)
 
 
 def _clock(what: str, skew: float) -> Found:

@@ -50,7 +50,7 @@ async def receive(webhook: Webhook, *, db: Database, relay: Relay, settings: Set
     if task_id is None:
         _count("no_task_id")
         raise InvalidInput("data.taskId", "Missing taskId")
-    _count_signature(webhook, task_id, settings)
+    said = _check_signature(webhook, task_id, settings)
     async with db.transaction() as tx:
         found = await repository.find_attempts(tx, attempt_id=_uuid(webhook.attempt), task_id=task_id)
         attempt, token_ok = _match(found, webhook, task_id)
@@ -58,7 +58,12 @@ async def receive(webhook: Webhook, *, db: Database, relay: Relay, settings: Set
             _count("unknown_task")
             raise NotFound("Job not found")
         callback = Callback(
-            id=new_id(), job_id=attempt.job_id, attempt_id=attempt.id, task_id=task_id, token_ok=token_ok
+            id=new_id(),
+            job_id=attempt.job_id,
+            attempt_id=attempt.id,
+            task_id=task_id,
+            token_ok=token_ok,
+            signature=said,
         )
         body = webhook.body.decode("utf-8", "replace").replace("\x00", "")
         fresh = await repository.store(tx, callback, body=body, body_hash=hashlib.sha256(webhook.body).digest())
@@ -103,14 +108,16 @@ def _count(result: str) -> None:
     metrics.callbacks.labels(result).inc()
 
 
-def _count_signature(webhook: Webhook, task_id: str, settings: Settings) -> None:
+def _check_signature(webhook: Webhook, task_id: str, settings: Settings) -> signature.Signature | None:
+    """What it says is counted and kept for operators; it decides nothing."""
     if settings.kie_webhook_hmac_key is None:
-        return
+        return None
     key = settings.kie_webhook_hmac_key.get_secret_value()
     said = signature.check(key, task_id, timestamp=webhook.timestamp, signature=webhook.signature)
     _count(f"signature_{said}")
     if said is not signature.Signature.GOOD:
         log.warning("callback_signature", task_id=task_id, found=said)
+    return said
 
 
 async def verify(message: CallbackReceived, *, db: Database, relay: Relay, verifier: Verifier) -> None:

@@ -22,6 +22,7 @@ class Callback:
     attempt_id: UUID
     task_id: str
     token_ok: bool
+    signature: str | None = None  # what was found; None: not looked at
 
 
 async def find_attempts(db: Connection, *, attempt_id: UUID | None, task_id: str) -> Sequence[tuple[Attempt, bytes]]:
@@ -38,8 +39,8 @@ async def store(tx: Connection, callback: Callback, *, body: str, body_hash: byt
     """Keep a webhook; False when the same was kept before, or enough of them."""
     row = await tx.fetchrow(
         """
-        INSERT INTO callbacks (id, job_id, attempt_id, task_id, token_ok, body, body_hash)
-        SELECT $1, $2, $3, $4, $5, $6, $7
+        INSERT INTO callbacks (id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $9
          WHERE (SELECT count(*) FROM callbacks WHERE attempt_id = $3 AND token_ok = $5) < $8
         ON CONFLICT DO NOTHING
         RETURNING id
@@ -52,6 +53,7 @@ async def store(tx: Connection, callback: Callback, *, body: str, body_hash: byt
         body,
         body_hash,
         _MOST_PER_ATTEMPT,
+        callback.signature,
     )
     return row is not None
 

@@ -1,5 +1,6 @@
 -- Why: jobs are listed by wallet, state and the caller's own reference, in order and without a sort.
--- Old code keeps working: what it looked up in the indexes that go, it finds in those that come.
+-- What old code looked up in the indexes that go, it finds in those that come.
+-- Old code keeps working.
 
 -- Each has the id last, so a page is read where the one before ended; all but the third replace one, since each job
 -- writes them several times over.

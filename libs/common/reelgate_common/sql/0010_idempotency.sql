@@ -1,4 +1,6 @@
--- A request with an Idempotency-Key that makes something other than a job: its answer is kept instead of a job's id.
+-- Why: a request with an Idempotency-Key may make something other than a job: its answer is kept instead of a job's id.
+-- Old code keeps working.
+
 ALTER TABLE idempotency_keys
     ALTER COLUMN job_id DROP NOT NULL,
     ADD COLUMN answer jsonb,
