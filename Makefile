@@ -61,4 +61,4 @@ lock: $(VENV)/.ready ## Resolve requirements.lock anew
 clean: ## Stop every stack and remove all that was made
 	@if [ -e $(VENV)/.ready ]; then $(LOCAL) down --all; fi
 	rm -rf $(VENV) .local .coverage .coverage.* htmlcov .hypothesis \
-		.mypy_cache .pytest_cache .ruff_cache .import_linter_cache libs/react/node_modules libs/react/dist
+		.mypy_cache .pytest_cache .ruff_cache .import_linter_cache libs/react/node_modules libs/react/dist tests/console/node_modules

@@ -163,7 +163,7 @@ function latency({ latency: steps, outcomes }) {
   const told = Object.entries(outcomes).map(([name, count]) => `${number(count)} ${OUTCOMES[name] ?? name}`);
   const rows = steps.map((one) => [STEPS[one.step], duration(one.p50), duration(one.p95), duration(one.p99)]);
   return [
-    rows.length ? table(["", "half", "95 %", "99 %"], rows) : h("p", { class: "empty" }, "No video was finished in this time."),
+    rows.length ? table(["Part of the way", "half", "95 %", "99 %"], rows) : h("p", { class: "empty" }, "No video was finished in this time."),
     h("p", { class: "hint" }, told.length ? `Sends: ${told.join(", ")}.` : "Nothing was sent in this time."),
   ];
 }
