@@ -56,7 +56,9 @@ class Page:
         return await self._until(look, lambda: f"no {kind} {name!r}, but {seen}", seconds)
 
     async def click(self, kind: str, name: str) -> None:
+        """Click it once it can be: what a page has not read yet may hold a button back."""
         element = await self.find(kind, name)
+        await self._until(element.is_enabled, lambda: f"{name!r} stays disabled: {self._text()}", 20)
         await asyncio.to_thread(element.click)
 
     async def write(self, name: str, text: str) -> None:
