@@ -31,6 +31,7 @@ export function gallery({ signal }) {
   let cursor = null;
   let round = 0; // of the list: what belongs to an earlier one is dropped
   let marked = null;
+  let early = []; // what was heard before the first page was there; null: it is
 
   const inView = new IntersectionObserver(
     (entries) => entries.filter((entry) => entry.isIntersecting).forEach(({ target }) => (inView.unobserve(target), target.load?.())),
@@ -57,6 +58,9 @@ export function gallery({ signal }) {
       cursor = page.next_cursor;
       show(more, cursor && h("button", { type: "button", onclick: load }, "Load more"));
       draw();
+      const heard = early ?? [];
+      early = null;
+      heard.forEach(add);
     } catch (error) {
       if (isAbort(error) || mine !== round) return;
       show(note);
@@ -73,6 +77,7 @@ export function gallery({ signal }) {
   function reset() {
     round += 1;
     cursor = null;
+    early = [];
     cards.clear();
     show(grid);
     show(more);
@@ -97,6 +102,7 @@ export function gallery({ signal }) {
 
   /** Show what was heard of a job, unless it belongs to a page that was not read yet: ids are made in order. */
   function add(job) {
+    if (early) return void early.push(job);
     const isListed = cards.has(job.id);
     const isWanted = !filter.value || filter.value.split(",").includes(job.status);
     const isFurtherDown = cursor && job.id < grid.lastElementChild?.dataset.id;
