@@ -194,7 +194,7 @@ def _why_not(new: NewJob, result: AcceptResult, settings: Settings) -> ReelgateE
 
 def _replay(new: NewJob, job_id: UUID, request_hash: bytes) -> Accepted:
     if request_hash != new.request_hash:
-        raise IdempotencyMismatch("This Idempotency-Key was used with another request: take a new one")
+        raise IdempotencyMismatch
     return Accepted(job_id, replayed=job_id != new.id, request_hash=request_hash)
 
 

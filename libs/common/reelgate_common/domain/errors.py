@@ -64,7 +64,10 @@ class InsufficientCredits(ReelgateError):
 
 
 class IdempotencyMismatch(ReelgateError):
-    """The Idempotency-Key was used before with another body."""
+    """The Idempotency-Key, or the reference that stands for it, was used before with another body."""
+
+    def __init__(self, message: str = "This Idempotency-Key was used with another request: take a new one") -> None:
+        super().__init__(message)
 
 
 class AlreadySent(ReelgateError):

@@ -46,12 +46,12 @@ class Once:
             made = await act(tx)
             answer = made.model_dump(mode="json") | dict.fromkeys(not_kept)
             if not await repository.keep(tx, self._owner, self._key, request_hash=request_hash, answer=answer):
-                raise _mismatch()
+                raise IdempotencyMismatch
             return made
 
     def _replay(self, model: type[M], made_by: bytes, answer: object, *, request_hash: bytes) -> M:
         if answer is None or made_by != request_hash:
-            raise _mismatch()
+            raise IdempotencyMismatch
         self._response.headers["Idempotent-Replayed"] = "true"
         return model.model_validate(answer)
 
@@ -61,10 +61,6 @@ class Once:
         with contextlib.suppress(ValueError, RecursionError):  # of a route that reads no body
             body = json.dumps(json.loads(body), sort_keys=True).encode()
         return hashlib.sha256(f"{self._request.method} {self._request.url.path}\n".encode() + body).digest()
-
-
-def _mismatch() -> IdempotencyMismatch:
-    return IdempotencyMismatch("This Idempotency-Key was used with another request: take a new one")
 
 
 async def get_once(
