@@ -16,8 +16,8 @@ import pytest_asyncio
 import structlog
 from yarl import URL
 
-from reelgate_api import repository as api_repository
-from reelgate_api.repository import NewJob
+from reelgate_api.accepting import repository as accepting
+from reelgate_api.accepting.repository import NewJob
 from reelgate_common import attempts, bus, jobs, migrations, settlement, topology
 from reelgate_common.auth import hash_secret
 from reelgate_common.connection import connect
@@ -30,7 +30,6 @@ from reelgate_common.kie.answers import NotYet, Send
 from reelgate_common.kie.upgrades import Upgrade
 from reelgate_common.outbox import Relay
 from reelgate_common.settings import JobSettings, PostgresSettings, RabbitSettings
-from reelgate_submitter import repository as submitter_repository
 
 # What tests of whole gateways share; its assertions shall tell as much as a test's own.
 pytest.register_assert_rewrite("gateway")
@@ -326,9 +325,16 @@ def make_request():
 def make_new(make_request):
     """A job about to be accepted."""
 
-    def make(*, cost=4, key=None, owner="owner", request_hash=b"hash", **overrides):
-        request = make_request(**overrides)
-        return NewJob(id=new_id(), request=request, cost=cost, owner=owner, key=key, request_hash=request_hash)
+    def make(*, cost=4, key=None, owner="owner", request_hash=b"hash", traceparent=None, **overrides):
+        return NewJob(
+            id=new_id(),
+            request=make_request(**overrides),
+            cost=cost,
+            owner=owner,
+            key=key,
+            request_hash=request_hash,
+            traceparent=traceparent,
+        )
 
     return make
 
@@ -390,9 +396,7 @@ class Mover:
                 await settlement.cancel(self.tx, self.job_id, by="tests")
 
     async def _claim(self):
-        self.attempt = await submitter_repository.add_attempt(
-            self.tx, new_id(), self.job_id, token_hash=hash_secret(TOKEN)
-        )
+        self.attempt = await attempts.add(self.tx, new_id(), self.job_id, token_hash=hash_secret(TOKEN))
         change = Change(attempt_id=self.attempt.id, deadline=timedelta(seconds=90))
         await jobs.transition(self.tx, self.job_id, JobStatus.SUBMITTING, step="claimed", by="tests", change=change)
 
@@ -417,7 +421,7 @@ def make_job(db, fund, make_new, stored):
         new = make_new(**overrides)
         await fund(new.request.wallet_address)
         async with db.connection() as connection:
-            [result] = await api_repository.accept(connection, [new], expires_in=timedelta(days=1))
+            [result] = await accepting.accept(connection, [new], expires_in=timedelta(days=1))
         assert result.made
         async with db.transaction() as tx:
             await Mover(tx, new.id, task_id or uuid4().hex, failure_code).to(status)
