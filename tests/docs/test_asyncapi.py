@@ -67,6 +67,11 @@ def test_a_message_is_described_in_the_models_own_words(event):
 
 
 @each_event
+def test_a_message_has_the_headers_described(event):
+    assert MESSAGES[event.__name__]["headers"] == {"$ref": "#/components/schemas/Headers"}
+
+
+@each_event
 def test_every_example_is_what_the_model_would_send(event):
     for example in MESSAGES[event.__name__]["examples"]:
         assert event.model_validate(example["payload"]).model_dump(mode="json") == example["payload"]

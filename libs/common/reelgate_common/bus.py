@@ -38,6 +38,14 @@ class Subscription:
     prefetch: int
 
 
+@dataclass(frozen=True)
+class Depth:
+    """Messages that are ready in a queue, and who consumes it."""
+
+    messages: int
+    consumers: int
+
+
 async def declare(connection: AbstractConnection) -> None:
     """Make every exchange, queue and binding; no change where they stand. Raises when one stands otherwise."""
     async with connection.channel() as channel:
@@ -240,10 +248,10 @@ class Bus:
     async def depth(self, queue: topology.Queue) -> int | None:
         """Messages ready in a queue; None when the broker or the queue is away."""
         found = await self.depths([queue.name])
-        return found.get(queue.name) if found else None
+        return found[queue.name].messages if found and queue.name in found else None
 
-    async def depths(self, names: Sequence[str]) -> dict[str, int] | None:
-        """Messages ready in each of these queues that is there; None when the broker is away."""
+    async def depths(self, names: Sequence[str]) -> dict[str, Depth] | None:
+        """How much is in each of these queues that is there; None when the broker is away."""
         found = {}
         try:
             async with (
@@ -254,7 +262,8 @@ class Bus:
                     with suppress(aio_pika.exceptions.ChannelNotFoundEntity):  # which closes its channel
                         async with connection.channel() as channel:
                             queue = await channel.declare_queue(name, passive=True)
-                            found[name] = queue.declaration_result.message_count or 0
+                            told = queue.declaration_result
+                            found[name] = Depth(told.message_count or 0, told.consumer_count or 0)
         except TROUBLE:
             return None
         return found

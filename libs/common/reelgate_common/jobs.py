@@ -35,6 +35,7 @@ class Change:
     attempt_id: UUID | None = None
     task_id: str | None = None
     video_url: str | None = None
+    video_link: str | None = None
     failure_code: FailureCode | None = None
     error_message: str | None = None
 
@@ -72,6 +73,7 @@ async def transition(
                    attempt_id = coalesce($8, attempt_id),
                    task_id = coalesce($9, task_id),
                    video_url = coalesce($10, video_url),
+                   video_link = coalesce($16, video_link),
                    failure_code = CASE WHEN $2 <> 'completed' THEN coalesce($11, failure_code) END,
                    error_message = CASE WHEN $2 <> 'completed' THEN coalesce($12, error_message) END,
                    started_at = CASE $2 WHEN 'submitting' THEN coalesce(started_at, now()) ELSE started_at END,
@@ -102,6 +104,7 @@ async def transition(
         step,
         by,
         reason,
+        change.video_link,
     )
     if row is None:
         return None
@@ -158,6 +161,12 @@ async def lock_job(tx: Connection, job_id: UUID) -> Job | None:
     """The job, held against every other change until the transaction ends."""
     row = await tx.fetchrow("SELECT * FROM video_jobs WHERE id = $1 FOR UPDATE", job_id)
     return as_job(row) if row else None
+
+
+async def find_trace(db: Connection, job_id: UUID) -> str | None:
+    """The traceparent of the request that made a job."""
+    found: str | None = await db.fetchval("SELECT traceparent FROM video_jobs WHERE id = $1", job_id)
+    return found
 
 
 async def find_attempt(tx: Connection, attempt_id: UUID) -> Attempt | None:

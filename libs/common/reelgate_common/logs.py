@@ -4,16 +4,23 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from types import TracebackType
+from typing import Any, Literal
 
 import structlog
 
+from reelgate_common import tracing
+
 # Values of these keys never reach a log, whatever they hold.
 _SECRET_KEY = re.compile(r"token|secret|password|authorization|api_key|hmac|signature|dsn", re.IGNORECASE)
-# And no text carries a bearer key, a callback token, a webhook secret or a URL's password.
+# And no text carries a key, a session, a callback token, a signed link's signature, a webhook secret, a URL's password.
 _SECRET_TEXT = re.compile(
-    r"((?i:Bearer)\s+)\S+|([?&]token=)[^&\s\"']+|(://[^:/@\s]+:)[^@/\s]+(?=@)|(rg_(?:live|test)_)\w+|(whsec_)[\w+/=]+"
+    r"((?i:Bearer|Basic)\s+)\S+"
+    r"|((?:[?&]|%3F|%26)(?i:[\w.-]*(?:token|signature|secret|password|api_?key))(?:=|%3D))[^&\s\"']+"
+    r"|(://[^:/@\s]*:)[^@/\s]+(?=@)"
+    r"|(rg_(?:live|test)_)\w+|(rgs_)\w+|(whsec_)[\w+/=]+"
 )
+_PLAIN = (bool, int, float, type(None))
 
 
 def redact(text: str) -> str:
@@ -24,7 +31,8 @@ def redact(text: str) -> str:
 def _clean(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     event.pop("color_message", None)  # uvicorn's own copy of its text
     for key, value in event.items():
-        event[key] = _blank(key, value)
+        if not key.startswith("_"):  # the formatter's own
+            event[key] = _blank(key, value)
     return event
 
 
@@ -36,9 +44,14 @@ def _blank(key: str, value: Any) -> Any:
         return redact(value)
     if isinstance(value, dict):
         return {name: _blank(str(name), inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set | frozenset):
         return [_blank(key, inner) for inner in value]
-    return value
+    return value if isinstance(value, _PLAIN) else redact(str(value))  # such as an exception
+
+
+def _place(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event.update(tracing.ids())
+    return event
 
 
 def _name_service(service: str) -> Any:
@@ -49,11 +62,13 @@ def _name_service(service: str) -> Any:
     return name
 
 
-def configure(service: str, *, level: str = "INFO", as_json: bool = True) -> None:
-    """Send structlog and the standard library through one formatter to stdout."""
+def configure(service: str, *, level: str = "INFO", form: Literal["auto", "json", "console"] = "json") -> None:
+    """Send structlog and the standard library through one formatter to stdout, the end by an exception too."""
+    as_json = form == "json" or (form == "auto" and not sys.stdout.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         _name_service(service),
+        _place,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -81,3 +96,11 @@ def configure(service: str, *, level: str = "INFO", as_json: bool = True) -> Non
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    sys.excepthook = _crash
+
+
+def _crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        structlog.get_logger(__name__).critical("process_crashed", exc_info=(kind, error, traceback))

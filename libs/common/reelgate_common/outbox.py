@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from reelgate_common import metrics
+from reelgate_common import metrics, tracing
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.messages import Event
@@ -43,17 +43,23 @@ class NotTaken(PublishFailed):
 
 
 async def add(tx: Connection, message: Event, *, after: timedelta = timedelta(0)) -> None:
-    """Store a message to be published once the transaction is committed, not before `after`."""
+    """Store a message to be published once the transaction is committed, not before `after`.
+
+    It belongs to its job's trace, whoever writes it: it names where we are only if that is in the same.
+    """
     await tx.execute(
         """
-        INSERT INTO outbox (event_id, routing_key, job_id, payload, available_at)
-        VALUES ($1, $2, $3, $4, now() + $5)
+        INSERT INTO outbox (event_id, routing_key, job_id, payload, available_at, headers)
+        SELECT $1, $2, $3, $4, now() + $5, jsonb_strip_nulls(jsonb_build_object('traceparent',
+               CASE WHEN substr(job, 4, 32) <> substr($6::text, 4, 32) THEN job ELSE coalesce($6, job) END))
+          FROM (SELECT (SELECT traceparent FROM video_jobs WHERE id = $3)) AS trace(job)
         """,
         message.event_id,
         message.routing_key,
         message.job_id,
         message.model_dump(mode="json"),
         after,
+        tracing.current(),
     )
 
 
@@ -100,7 +106,7 @@ class Relay:
         async with self._db.transaction() as tx:
             rows = await tx.fetch(
                 """
-                SELECT id, event_id, routing_key, payload, headers
+                SELECT id, event_id, routing_key, job_id, payload, headers
                   FROM outbox
                  WHERE available_at <= now()
                  ORDER BY available_at, id
@@ -124,13 +130,25 @@ class Relay:
         return len(confirmed)
 
     async def _publish(self, row: Any) -> None:
+        headers = row["headers"] | {"correlation_id": str(row["job_id"])}
+        about = {
+            "messaging.system": "rabbitmq",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": row["routing_key"],
+            "messaging.message.id": str(row["event_id"]),
+            "reelgate.job_id": str(row["job_id"]),
+        }
+        name = f"publish {row['routing_key']}"
         try:
-            await self._publisher.publish(
-                routing_key=row["routing_key"],
-                message_id=str(row["event_id"]),
-                body=_encode(row["payload"]),
-                headers=row["headers"],
-            )
+            with tracing.span(name, "producer", of=tracing.sane(headers.get("traceparent")), attributes=about):
+                if place := tracing.current():
+                    headers["traceparent"] = place
+                await self._publisher.publish(
+                    routing_key=row["routing_key"],
+                    message_id=str(row["event_id"]),
+                    body=_encode(row["payload"]),
+                    headers=headers,
+                )
         except PublishFailed as error:
             metrics.publish_failures.labels(row["routing_key"]).inc()
             log.warning("publish_failed", event_id=str(row["event_id"]), error=str(error))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
@@ -33,6 +34,14 @@ class Parked:
     reason: str
     body: str
     headers: dict[str, Any] | None
+
+    @property
+    def job_id(self) -> UUID | None:
+        """The job it is about; None when it does not say so."""
+        try:
+            return UUID(json.loads(self.body)["job_id"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
 
 
 @dataclass(frozen=True)

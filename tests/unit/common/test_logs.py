@@ -3,24 +3,34 @@
 import io
 import json
 import logging
+import string
+import sys
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
 
-from reelgate_common import logs
+from reelgate_common import logs, tracing
 
 
 @pytest.fixture
 def log():
     """Log like a service, into a text; and give everybody's logging back afterwards."""
     root = logging.getLogger()
-    before = root.handlers, root.level, structlog.get_config()
+    before = root.handlers, root.level, structlog.get_config(), sys.excepthook
+    uvicorn = logging.getLogger("uvicorn")  # a server of another test may have given it handlers of its own
+    of_uvicorn = uvicorn.handlers, uvicorn.propagate
+    uvicorn.handlers, uvicorn.propagate = [], True
     logs.configure("tests")
     text = io.StringIO()
     root.handlers[0].setStream(text)
     yield structlog.get_logger("tests"), text
     root.handlers, root.level = before[0], before[1]
+    uvicorn.handlers, uvicorn.propagate = of_uvicorn
     structlog.configure(**before[2])
+    sys.excepthook = before[3]
 
 
 def lines(text):
@@ -94,3 +104,69 @@ def test_a_line_names_its_service_and_time(log):
         lines(text)[0].items() >= {"event": "job_accepted", "service": "tests", "level": "info", "job_id": "1"}.items()
     )
     assert "timestamp" in lines(text)[0]
+
+
+SECRETS = st.text(string.ascii_letters + string.digits, min_size=8, max_size=40).map("s3cret".__add__)
+NAMES = st.sampled_from(["token", "access_token", "X-Amz-Signature", "signature", "api_key", "apikey", "password"])
+PLACES = st.one_of(
+    st.builds("https://x.example/v?a=1&{}={}&b=2".format, NAMES, SECRETS),
+    st.builds("https://x.example/?u=https%3A%2F%2Fy%3F{}%3D{}".format, NAMES, SECRETS),
+    st.builds("Authorization: {} {}".format, st.sampled_from(["Bearer", "bearer", "Basic"]), SECRETS),
+    st.builds("amqp://{}:{}@mq/v".format, st.sampled_from(["guest", ""]), SECRETS),
+    st.builds("{}{} was used".format, st.sampled_from(["rg_live_", "rg_test_", "rgs_", "whsec_"]), SECRETS),
+)
+SHAPES = st.recursive(
+    PLACES | PLACES.map(ValueError) | SECRETS.map(lambda secret: {"callback_token": secret}) | SECRETS.map(SecretStr),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["url", "error", "headers"]), inner, max_size=3)
+        | st.tuples(inner)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(value=SHAPES)
+def test_no_credential_is_logged_wherever_it_hides(log, value):
+    logger, text = log
+
+    logger.info("something_happened", value=value)
+    logger.error("something_broke", exc_info=ValueError(str(value) if isinstance(value, str) else "none"))
+
+    assert "s3cret" not in text.getvalue()
+
+
+def test_a_line_names_the_trace_it_belongs_to(log):
+    logger, text = log
+
+    with tracing.continuing("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"):
+        logger.info("job_accepted")
+        logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    logger.info("pass_done")
+
+    inside, foreign, outside = lines(text)
+    place = {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": "00f067aa0ba902b7"}
+    assert inside.items() >= place.items()
+    assert foreign.items() >= place.items()
+    assert "trace_id" not in outside
+
+
+def test_an_exception_that_ends_the_process_is_a_line_too(log):
+    _, text = log
+
+    sys.excepthook(ValueError, ValueError("amqp://guest:s3cret@mq/"), None)
+
+    [line] = lines(text)
+    assert (line["event"], line["level"]) == ("process_crashed", "critical")
+    assert "s3cret" not in text.getvalue()
+
+
+@pytest.mark.parametrize(("form", "terminal", "is_json"), [("auto", True, False), ("auto", False, True)])
+def test_the_form_fits_who_reads(log, monkeypatch, form, terminal, is_json):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
+
+    logs.configure("tests", form=form)
+
+    renderer = logging.getLogger().handlers[0].formatter.processors[-1]
+    assert isinstance(renderer, structlog.processors.JSONRenderer) == is_json
