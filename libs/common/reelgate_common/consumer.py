@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
 
-from reelgate_common import metrics, parked, topology
+from reelgate_common import metrics, parked, topology, tracing
 from reelgate_common.bus import Publisher, Subscription
 from reelgate_common.connection import TROUBLE, is_cancelled
 from reelgate_common.domain.errors import Unavailable
@@ -28,15 +29,35 @@ def subscription(
     *,
     publisher: Publisher,
     prefetch: int,
+    is_permit: bool = False,
 ) -> Subscription:
-    """Bind a handler to a queue. It may be run more than once for one message, and must not mind."""
+    """Bind a handler to a queue. It may be run more than once for one message, and must not mind.
+
+    A permit may wait long, and is for another job than it names: its handling is no span of its own.
+    """
 
     async def handle(delivery: AbstractIncomingMessage) -> None:
         structlog.contextvars.bind_contextvars(queue=queue.name, message_id=delivery.message_id)
-        end = await _conclude(delivery, queue, event, handler, publisher)
+        with tracing.continuing((delivery.headers or {}).get("traceparent")):
+            if is_permit:
+                end = await _conclude(delivery, queue, event, handler, publisher)
+            else:
+                with _told(delivery, queue) as span:
+                    end = await _conclude(delivery, queue, event, handler, publisher)
+                    span.set({"reelgate.end": end})
         metrics.messages.labels(queue.name, end).inc()
 
     return Subscription(queue, handle, prefetch)
+
+
+def _told(delivery: AbstractIncomingMessage, queue: topology.Queue) -> AbstractContextManager[tracing.Span]:
+    about = {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": queue.name,
+        "messaging.message.id": delivery.message_id,
+    }
+    return tracing.span(f"process {queue.event.routing_key}", "consumer", attributes=about)
 
 
 async def _conclude(

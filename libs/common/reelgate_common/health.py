@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -11,6 +11,7 @@ from starlette.routing import Route
 from reelgate_common.bus import Consumer
 from reelgate_common.db import Database
 from reelgate_common.domain.errors import Unavailable
+from reelgate_common.metrics import exposition
 
 Check = Callable[[], Awaitable[str | None]]
 
@@ -61,6 +62,6 @@ def routes(
         return JSONResponse(body, status_code=503 if failing else 200)
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]

@@ -18,6 +18,7 @@ class Window:
     take_sql: str
     wait_sql: str
     grow_sql: str
+    used_sql: str
 
     @classmethod
     def of(cls, table: str) -> "Window":
@@ -39,6 +40,7 @@ class Window:
                  WHERE n <= $1
             """,  # noqa: S608
             grow_sql=f"INSERT INTO {table} (n) SELECT generate_series(1, $1) ON CONFLICT DO NOTHING",
+            used_sql=f"SELECT count(*) FROM {table} WHERE used_at > clock_timestamp() - $1 * interval '1 s'",  # noqa: S608
         )
 
     async def take(self, tx: Connection, *, count: int, seconds: float) -> float:
@@ -50,6 +52,11 @@ class Window:
             await tx.execute(self.grow_sql, count)
             return 0 if await tx.fetchval(self.take_sql, count, seconds) else _LEAST_WAIT_SECONDS
         return max(float(free_in["seconds"]), _LEAST_WAIT_SECONDS)
+
+    async def used(self, db: Connection, *, seconds: float) -> int:
+        """How many of the window's calls were taken in it."""
+        count: int = await db.fetchval(self.used_sql, seconds)
+        return count
 
 
 SENDS = Window.of("send_slots")

@@ -7,13 +7,13 @@ caller's question. None of them decides: Kie.ai's record-info does.
 import asyncio
 import time
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import structlog
 
-from reelgate_common import attempts, jobs, metrics, settlement, slots
+from reelgate_common import attempts, jobs, metrics, settlement, slots, tracing
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, SendOutcome
 from reelgate_common.kie import operations
@@ -51,8 +51,16 @@ class Verifier:
         """
         async with self.db.connection() as connection:
             known = await jobs.find_attempt(connection, attempt_id)
+            trace = await jobs.find_trace(connection, known.job_id) if known else None
         if known is None:
             return NotYet(why="no such attempt")
+        about = {"reelgate.job_id": str(known.job_id), "reelgate.attempt_id": str(attempt_id)}
+        with tracing.span("verify", of=trace, attributes=about) as span:
+            info = await self._verify(known, task_id)
+            span.set({"reelgate.answer": type(info).__name__ if info else "put off"})
+        return info
+
+    async def _verify(self, known: Attempt, task_id: str) -> TaskInfo | None:
         if known.operation.is_upgrade:  # a webhook may name it by another task
             task_id = known.task_id or known.hinted_task_id or task_id
         if not await self._take_turn():
@@ -107,6 +115,8 @@ class Verifier:
         return found is not None
 
     async def _apply(self, tx: Connection, job: Job, attempt: Attempt, info: TaskInfo) -> None:
+        if isinstance(info, Succeeded | Failed) and attempt.verdict is None:
+            await self._measure(tx, attempt, info)
         if isinstance(info, Succeeded):
             await _mark(tx, attempt, "delivered")
             await settlement.deliver(
@@ -118,6 +128,14 @@ class Verifier:
             await self._failed(tx, job, attempt, FailureCode.EMPTY_RESULT, "Kie.ai reported success without a video")
         else:
             await self.check_later(tx, job, waits_for_url=isinstance(info, Empty))
+
+    async def _measure(self, tx: Connection, attempt: Attempt, info: Succeeded | Failed) -> None:
+        """How long it took us to learn of it, and whether the vendor had told us."""
+        if info.ended_at is not None:
+            seconds = (datetime.now(UTC) - info.ended_at).total_seconds()
+            metrics.detection_seconds.labels(self.by).observe(max(0.0, seconds))
+        told = await tx.fetchval("SELECT EXISTS (SELECT FROM callbacks WHERE attempt_id = $1)", attempt.id)
+        metrics.verdicts.labels("came" if told else "missing").inc()
 
     async def _failed(self, tx: Connection, job: Job, attempt: Attempt, code: FailureCode, message: str) -> None:
         """End the job, unless another attempt of it can still deliver."""

@@ -14,6 +14,9 @@ from reelgate_callback.webhooks.sender import open_sender
 from reelgate_common import health
 from reelgate_common.body_limit import BodyLimit
 from reelgate_common.domain.errors import InvalidInput, NotFound, Unavailable
+from reelgate_common.http_context import HttpContext
+from reelgate_common.http_metrics import HttpMetrics
+from reelgate_common.secure_headers import SecureHeaders
 from reelgate_common.service import open_core
 from reelgate_common.verification import Verifier
 
@@ -43,10 +46,21 @@ def create_app(settings: Settings) -> FastAPI:
             checks = {"database": health.database(core.db)}
             yield {"db": core.db, "relay": core.relay, "settings": settings, "checks": checks}
 
-    app = FastAPI(title="Reelgate callback", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Reelgate callback",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
     app.include_router(router)
     app.routes.extend(health.routes(lambda request: request.state.checks))
     for error in _STATUS:
         app.add_exception_handler(error, _refuse)
     app.add_middleware(BodyLimit, max_bytes=settings.max_callback_bytes)
+    app.add_middleware(SecureHeaders)
+    # Kie.ai knows nothing of our traces, and a stranger shall not begin any: see handlers.receive.
+    app.add_middleware(HttpContext, traces=False)
+    app.add_middleware(HttpMetrics)
     return app

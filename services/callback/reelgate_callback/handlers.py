@@ -11,9 +11,9 @@ import structlog
 from reelgate_callback import repository
 from reelgate_callback.repository import Callback
 from reelgate_callback.settings import Settings
-from reelgate_common import jobs, metrics, outbox
+from reelgate_common import jobs, metrics, outbox, tracing
 from reelgate_common.auth import hash_secret
-from reelgate_common.db import Database
+from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import InvalidInput, NotFound
 from reelgate_common.domain.job import Attempt, JobStatus
 from reelgate_common.ids import new_id
@@ -65,16 +65,29 @@ async def receive(webhook: Webhook, *, db: Database, relay: Relay, settings: Set
             token_ok=token_ok,
             signature=said,
         )
-        body = webhook.body.decode("utf-8", "replace").replace("\x00", "")
-        fresh = await repository.store(tx, callback, body=body, body_hash=hashlib.sha256(webhook.body).digest())
-        if fresh:
-            if token_ok:
-                await repository.hint_task(tx, attempt.id, task_id)
-            await outbox.add(tx, CallbackReceived(job_id=attempt.job_id, job_version=0, callback_id=callback.id))
+        about: dict[str, tracing.Value | None] = {
+            "reelgate.job_id": str(attempt.job_id),
+            "reelgate.token_ok": token_ok,
+        }
+        trace = await jobs.find_trace(tx, attempt.job_id)
+        with tracing.span("receive callback", "server", of=trace, attributes=about):
+            fresh = await _keep(tx, callback, webhook.body)
     relay.wake()
     _count("stored" if fresh else "repeated")
-    log.info("callback_received", job_id=str(attempt.job_id), task_id=task_id, token_ok=token_ok, fresh=fresh)
+    with tracing.continuing(trace):
+        log.info("callback_received", job_id=str(attempt.job_id), task_id=task_id, token_ok=token_ok, fresh=fresh)
     return attempt.job_id
+
+
+async def _keep(tx: Connection, callback: Callback, raw: bytes) -> bool:
+    """Store a webhook and have it looked at; False when it is stored already."""
+    body = raw.decode("utf-8", "replace").replace("\x00", "")
+    if not await repository.store(tx, callback, body=body, body_hash=hashlib.sha256(raw).digest()):
+        return False
+    if callback.token_ok:
+        await repository.hint_task(tx, callback.attempt_id, callback.task_id)
+    await outbox.add(tx, CallbackReceived(job_id=callback.job_id, job_version=0, callback_id=callback.id))
+    return True
 
 
 def _match(found: Sequence[tuple[Attempt, bytes]], webhook: Webhook, task_id: str) -> tuple[Attempt | None, bool]:
@@ -124,11 +137,14 @@ async def verify(message: CallbackReceived, *, db: Database, relay: Relay, verif
     """Ask record-info about the task a webhook named, and settle its job by the answer.
 
     Asked at most once per job per interval: a hint that comes too soon only makes the next check sooner.
+    Of a job that has its video, only another attempt's task is asked about: a second video is a second bill.
     """
     async with db.transaction() as tx:
         callback = await repository.find_callback(tx, message.callback_id)
         job = await jobs.lock_job(tx, message.job_id)
-        if callback is None or job is None or job.status is JobStatus.COMPLETED:
+        if callback is None or job is None:
+            return
+        if job.status is JobStatus.COMPLETED and job.attempt_id == callback.attempt_id:
             return
         if not await may_ask(tx, job.id, interval_seconds=verifier.policy.hint_interval_seconds):
             return

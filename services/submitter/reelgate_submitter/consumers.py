@@ -15,6 +15,7 @@ def build(submitter: Submitter, publisher: Publisher) -> list[Subscription]:
             JobRequested,
             submitter.use_permit,
             publisher=publisher,
+            is_permit=True,
             prefetch=submitter.settings.kie_calls_in_flight,
         )
     ]

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import structlog
 
-from reelgate_common import attempts, breaker, jobs, metrics, outbox, settlement, slots, vendor_account
+from reelgate_common import attempts, breaker, jobs, metrics, outbox, settlement, slots, tracing, vendor_account
 from reelgate_common.auth import hash_secret
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import Unavailable
@@ -62,13 +62,24 @@ class Submitter:
         if claim is None:
             return
         structlog.contextvars.bind_contextvars(job_id=str(claim.job.id), attempt_id=str(claim.attempt.id))
-        send = await operations.send(
-            self.vendor, claim.job, callback_url=claim.callback_url, send_before=claim.send_before
-        )
+        if claim.attempt.n == 1:
+            wait = claim.attempt.started_at - claim.job.created_at
+            metrics.send_wait_seconds.observe(wait.total_seconds())
+        about = {"reelgate.job_id": str(claim.job.id), "reelgate.attempt_id": str(claim.attempt.id)}
+        with tracing.span("send", of=claim.job.traceparent, attributes=about) as span:
+            outcome = await self._send(claim)
+            span.set({"reelgate.outcome": outcome})
+        self.relay.wake()
+
+    async def _send(self, claim: Claim) -> SendOutcome:
+        with metrics.send_seconds.labels(claim.job.operation).time():
+            send = await operations.send(
+                self.vendor, claim.job, callback_url=claim.callback_url, send_before=claim.send_before
+            )
         metrics.sends.labels(claim.job.operation, send.outcome).inc()
         metrics.vendor_credits.labels(send.outcome).inc(self._cost_of(claim.job))
         await self._record(claim, send)
-        self.relay.wake()
+        return send.outcome
 
     async def _claim_in_turn(self, permit: JobRequested) -> Claim | None:
         give_up = time.monotonic() + _HOLD_SECONDS
@@ -107,9 +118,7 @@ class Submitter:
             if wait := await self._wait_seconds(tx, cost):
                 return wait
             attempt_id, token = new_id(), secrets.token_urlsafe(32)
-            attempt = await repository.add_attempt(
-                tx, attempt_id, due.id, token_hash=hash_secret(token), vendor_cost=cost
-            )
+            attempt = await attempts.add(tx, attempt_id, due.id, token_hash=hash_secret(token), vendor_cost=cost)
             job = await jobs.transition(
                 tx,
                 due.id,
@@ -121,7 +130,7 @@ class Submitter:
         if job is None:
             raise AssertionError(f"job {due.id} was pending and locked")
         query = urlencode({"attempt": attempt_id, "token": token})
-        callback_url = f"{self.settings.public_base_url}/api/video/kie-ai-callback?{query}"
+        callback_url = f"{self.settings.callback_url}?{query}"
         return Claim(job, attempt, callback_url, send_before=claimed_at + lease * _SEND_UNTIL)
 
     def _cost_of(self, job: Job) -> float:

@@ -9,7 +9,7 @@ from pydantic_settings import NoDecode
 from reelgate_common.domain import pricing
 from reelgate_common.domain.pricing import Prices
 from reelgate_common.service import ServiceSettings
-from reelgate_common.settings import PublicUrlSettings, Seconds, SendWindowSettings
+from reelgate_common.settings import CallbackUrlSettings, Seconds, SendWindowSettings
 
 
 def _over_known(value: Any) -> Any:
@@ -28,7 +28,7 @@ def _over_known(value: Any) -> Any:
         raise ValueError('must be a JSON object like {"videos": {"veo3": {"720p": 250}}}') from None
 
 
-class Settings(ServiceSettings, PublicUrlSettings, SendWindowSettings):
+class Settings(ServiceSettings, CallbackUrlSettings, SendWindowSettings):
     """The sends: their rate, their retries."""
 
     # Added to the window, since a request takes a different time each time to arrive.

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from reelgate_common.kie import answers
 from reelgate_common.kie.answers import Empty, Failed, Generating, NotYet, read_task
+from reelgate_common.kie.urls import is_on
 
 URL = "https://tempfile.aiquickdraw.com/v/a.mp4"
 CALLBACK = "https://gateway.example/api/video/kie-ai-callback?attempt=1"
@@ -259,15 +259,15 @@ def test_a_garbled_echo_is_no_echo(param):
     ],
 )
 def test_a_result_is_taken_only_from_the_hosts_that_are_named(url, is_there):
-    assert answers.is_on(url, ["cdn.example", ".media.example"]) == is_there
+    assert is_on(url, ["cdn.example", ".media.example"]) == is_there
 
 
 def test_a_wanted_result_is_found_behind_one_that_is_not():
     data = {"successFlag": 1, "response": {"resultUrls": ["https://other.example/v.mp4", "https://cdn.example/v.mp4"]}}
     body = json.dumps({"code": 200, "data": data}).encode()
 
-    found = read_task(200, body, wanted=lambda url: answers.is_on(url, ["cdn.example"]))
-    none = read_task(200, body, wanted=lambda url: answers.is_on(url, ["third.example"]))
+    found = read_task(200, body, wanted=lambda url: is_on(url, ["cdn.example"]))
+    none = read_task(200, body, wanted=lambda url: is_on(url, ["third.example"]))
 
     assert found.video_url == "https://cdn.example/v.mp4"
     assert isinstance(none, Empty)

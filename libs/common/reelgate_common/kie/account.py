@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reelgate_common.domain.job import SendOutcome
-from reelgate_common.kie import answers
+from reelgate_common.kie import answers, urls
 from reelgate_common.kie.answers import Answer
 
 
@@ -40,7 +40,7 @@ def read_link(status: int, body: bytes) -> Link:
     if said.outcome is not SendOutcome.ACCEPTED:
         return Link(outcome=said.outcome, code=said.code, message=said.message)
     url = parsed.get("data")
-    if not isinstance(url, str) or not answers.is_usable(url):
+    if not isinstance(url, str) or not urls.is_usable(url):
         return Link(outcome=SendOutcome.UNKNOWN, code=said.code, message="no usable URL came with it")
     return Link(outcome=said.outcome, code=said.code, message=said.message, url=url)
 

@@ -5,13 +5,13 @@ is not understood stays unknown: it is never read as failure or success.
 """
 
 import json
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from reelgate_common.domain.job import SendOutcome
+from reelgate_common.kie.urls import is_usable, urls_of
 
 # Body codes that surely refuse the request itself.
 _REFUSED = frozenset({400, 422, 451, 501, 505})
@@ -24,9 +24,7 @@ _THROTTLE_TEXT = "call frequency is too high"
 # record-info: top-level codes that carry a task's failure instead of a flag.
 _TASK_FAILED = frozenset({400, 451, 501})
 
-# Host and port as browsers and Python read them alike: no user name, no bracket, no backslash, nothing escaped.
-_PLAIN_HOST = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(:[0-9]*)?")
-
+_YEAR_3000 = 32_503_680_000_000  # in milliseconds: what is later is no time
 _MAX_MESSAGE = 500
 
 
@@ -53,6 +51,7 @@ class Succeeded:
     video_url: str
     prompt: str | None
     callback_url: str | None
+    ended_at: datetime | None = None  # by the vendor's clock, to the second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +70,7 @@ class Failed:
     message: str
     prompt: str | None
     callback_url: str | None
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,10 +187,10 @@ def _read_flag(data: dict[str, Any], wanted: Callable[[str], bool]) -> TaskInfo:
         return Generating(**echo)
     if flag == 1:
         url = result_url(data, wanted)
-        return Succeeded(video_url=url, **echo) if url else Empty(**echo)
+        return Succeeded(video_url=url, ended_at=_ended_at(data), **echo) if url else Empty(**echo)
     if flag in (2, 3):
         message = _clip(data.get("errorMessage")) or "Video generation failed"
-        return Failed(code=_int(data.get("errorCode")), message=message, **echo)
+        return Failed(code=_int(data.get("errorCode")), message=message, ended_at=_ended_at(data), **echo)
     return NotYet(why=f"successFlag {data.get('successFlag')!r}"[:80])
 
 
@@ -205,43 +205,6 @@ def result_url(data: dict[str, Any], wanted: Callable[[str], bool] = _any) -> st
     return None
 
 
-def urls_of(value: Any) -> list[str]:
-    """A list, a JSON string of one, or the documented `[http://…]` without quotes."""
-    if isinstance(value, str):
-        text = value.strip()
-        try:
-            return urls_of(json.loads(text))
-        except (ValueError, RecursionError):
-            return [part.strip(" \"'") for part in text.strip("[]").split(",")]
-    if isinstance(value, list):
-        return [item.strip() for item in value if isinstance(item, str)]
-    return []
-
-
-def is_usable(url: str) -> bool:
-    """An http(s) URL with a host, short enough to store."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= 2048 and url.isprintable()
-    except ValueError:
-        return False
-
-
-def is_on(url: str, hosts: Collection[str]) -> bool:
-    """Whether a usable URL is on one of these hosts; `.example.com` means every name below it.
-
-    A URL whose host browsers and Python may read differently is on none.
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # which Python finds wrong differs by its version
-        return False
-    if not _PLAIN_HOST.fullmatch(parts.netloc):
-        return False
-    host = (parts.hostname or "").removesuffix(".")
-    return any(host.endswith(name) if name.startswith(".") else host == name for name in hosts)
-
-
 def task_id_of(parsed: dict[str, Any]) -> str | None:
     """The task id of an answer or a callback, in every spelling met."""
     data = parsed.get("data")
@@ -254,13 +217,21 @@ def task_id_of(parsed: dict[str, Any]) -> str | None:
     return None
 
 
-def _echo(data: Any) -> dict[str, str | None]:
+def _echo(data: Any) -> dict[str, Any]:
     """The prompt and callback URL the vendor says it was given, from the JSON string paramJson."""
     raw = data.get("paramJson") if isinstance(data, dict) else None
     params = envelope(raw.encode("utf-8", "replace")) if isinstance(raw, str) else raw
     if not isinstance(params, dict):
         params = {}
     return {"prompt": _str(params.get("prompt")), "callback_url": _str(params.get("callBackUrl"))}
+
+
+def _ended_at(data: dict[str, Any]) -> datetime | None:
+    """completeTime: milliseconds since 1970. The documents have it as text without a time zone, which tells nothing."""
+    value = data.get("completeTime")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < _YEAR_3000:
+        return None
+    return datetime.fromtimestamp(value / 1000, UTC)
 
 
 def _message(parsed: dict[str, Any] | None) -> str | None:

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
-from reelgate_common import metrics
+from reelgate_common import metrics, tracing
 from reelgate_common.domain.job import Job, SendOutcome
-from reelgate_common.kie import account, answers, requests, upgrades, uploads
+from reelgate_common.kie import account, answers, requests, upgrades, uploads, urls
 from reelgate_common.kie.account import Balance, Link
 from reelgate_common.kie.answers import Answer, NotYet, Send, TaskInfo
 from reelgate_common.kie.requests import Extension
@@ -45,6 +45,16 @@ class TooLate(Exception):
 
 class AnswerTooLong(Exception):
     """The vendor sent more than any answer of its API can be."""
+
+
+# As metrics name them; whatever else an answer may say is one more.
+_CODES = frozenset({200, 400, 401, 402, 403, 404, 408, 422, 429, 430, 433, 451, 455, 500, 501, 502, 503, 504, 505})
+
+
+def _code_label(code: int | None) -> str:
+    if code is None:
+        return "none"
+    return str(code) if code in _CODES else "other"
 
 
 class KieClient:
@@ -144,7 +154,7 @@ class KieClient:
     def _is_wanted(self, url: str) -> bool:
         """Whether the operator takes results from this URL's host; unset, from every host."""
         hosts = self._settings.result_url_hosts
-        if not hosts or answers.is_on(url, hosts):
+        if not hosts or urls.is_on(url, hosts):
             return True
         metrics.result_hosts_refused.inc()
         log.error("result_host_refused", host=urlsplit(url).hostname)
@@ -219,7 +229,9 @@ class KieClient:
                 outcome=outcome,
                 message=f"{type(error).__name__} after the request was {'' if written else 'not '}written",
             )
-        metrics.vendor_answers.labels(url.rpartition("/")[2], answer.outcome).inc()
+        call = url.rpartition("/")[2]
+        metrics.vendor_answers.labels(call, answer.outcome).inc()
+        metrics.vendor_codes.labels(call, _code_label(answer.code)).inc()
         return replace(answer, message=self._blank(answer.message))
 
     def _blank(self, message: str | None) -> str | None:
@@ -227,11 +239,16 @@ class KieClient:
         return message and redact(message.replace(self._settings.kie_ai_api_key.get_secret_value(), "***"))
 
     async def _call(self, method: str, url: str, *, seconds: float, **request: Any) -> tuple[int, bytes]:
+        """One request. Our trace stays ours: nothing of it is sent along."""
         timeout = httpx.Timeout(seconds, connect=_CONNECT_SECONDS, pool=_CONNECT_SECONDS)
-        async with asyncio.timeout(seconds), self._http.stream(method, url, timeout=timeout, **request) as response:
-            body = b""
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > _MAX_ANSWER_BYTES:
-                    raise AnswerTooLong
-            return response.status_code, body
+        target = self._http.base_url.join(url)
+        about = {"http.request.method": method, "server.address": target.host, "url.path": target.path}
+        with tracing.span(f"{method} {target.path}", "client", attributes=about) as span:
+            async with asyncio.timeout(seconds), self._http.stream(method, url, timeout=timeout, **request) as response:
+                span.set({"http.response.status_code": response.status_code})
+                body = b""
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > _MAX_ANSWER_BYTES:
+                        raise AnswerTooLong
+                return response.status_code, body

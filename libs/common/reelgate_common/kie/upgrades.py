@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reelgate_common.domain.job import SendOutcome
-from reelgate_common.kie import answers
+from reelgate_common.kie import answers, urls
 from reelgate_common.kie.answers import Answer
 
 _AMBIGUOUS = frozenset({400, 422})
@@ -56,7 +56,7 @@ def _video_url(data: Any, wanted: Callable[[str], bool]) -> str | None:
     if not isinstance(data, dict):
         return None
     for name in ("resultUrl", "resultUrls", "result_urls"):
-        for url in answers.urls_of(data.get(name)):
-            if answers.is_usable(url) and wanted(url):
+        for url in urls.urls_of(data.get(name)):
+            if urls.is_usable(url) and wanted(url):
                 return url
     return None

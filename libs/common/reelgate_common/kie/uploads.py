@@ -7,7 +7,7 @@ first, so an upload may be made again under its own name whatever became of it.
 from dataclasses import dataclass
 
 from reelgate_common.domain.job import SendOutcome
-from reelgate_common.kie import answers
+from reelgate_common.kie import answers, urls
 from reelgate_common.kie.answers import Answer
 
 
@@ -25,6 +25,6 @@ def read_upload(status: int, body: bytes) -> Upload:
         return Upload(outcome=said.outcome, code=said.code, message=said.message)
     data = parsed.get("data")
     url = data.get("downloadUrl") if isinstance(data, dict) else None
-    if parsed.get("success") is False or not isinstance(url, str) or not answers.is_usable(url):
+    if parsed.get("success") is False or not isinstance(url, str) or not urls.is_usable(url):
         return Upload(outcome=SendOutcome.UNKNOWN, code=said.code, message="no usable URL came with it")
     return Upload(outcome=said.outcome, code=said.code, message=said.message, url=url)

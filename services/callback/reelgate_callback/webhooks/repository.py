@@ -22,6 +22,7 @@ class Delivery:
     attempts: int  # this one included
     tries: int  # in the present schedule, this one included
     secrets: list[str]
+    traceparent: str | None  # of the request that made the job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ async def take(
          WHERE d.id IN (SELECT id FROM taken) AND e.id = d.endpoint_id
         RETURNING d.id, d.endpoint_id, d.job_id, coalesce(d.url, e.url) AS url, d.body, d.attempts, d.tries,
                   array_remove(ARRAY[e.secret, CASE WHEN e.previous_until > now() THEN e.previous_secret END], NULL)
-                  AS secrets
+                  AS secrets, (SELECT traceparent FROM video_jobs WHERE video_jobs.id = d.job_id) AS traceparent
         """,
         limit,
         list(busy),

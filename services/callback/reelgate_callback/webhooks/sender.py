@@ -3,8 +3,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
@@ -13,7 +14,7 @@ from reelgate_callback.settings import Settings
 from reelgate_callback.webhooks import receiver, repository, schedule, signature
 from reelgate_callback.webhooks.receiver import Answer, Outcome, Receiver
 from reelgate_callback.webhooks.repository import Delivery
-from reelgate_common import metrics, webhooks
+from reelgate_common import metrics, tracing, webhooks
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.ids import new_id
@@ -98,9 +99,22 @@ class Sender:
         structlog.contextvars.bind_contextvars(
             webhook_id=str(delivery.id), endpoint_id=str(delivery.endpoint_id), job_id=str(delivery.job_id)
         )
+        about = {
+            "http.request.method": "POST",
+            "server.address": _host(delivery.url),  # no more of it: a path may be a secret
+            "reelgate.job_id": str(delivery.job_id),
+            "reelgate.webhook_id": str(delivery.id),
+        }
+        with tracing.span("send webhook", "client", of=delivery.traceparent, attributes=about) as span:
+            await self._try(delivery, span)
+
+    async def _try(self, delivery: Delivery, span: tracing.Span) -> None:
         try:
             headers = signature.headers(delivery.id, datetime.now(UTC), delivery.body, secrets=delivery.secrets)
+            if place := tracing.current():
+                headers |= {"traceparent": place}
             answer = await self._receiver.post(delivery.url, delivery.body, headers)
+            span.set({"http.response.status_code": answer.status, "reelgate.outcome": answer.outcome})
             metrics.webhook_attempts.labels(answer.outcome).inc()
             await self._record(delivery, answer)
         except Unavailable as error:
@@ -166,6 +180,12 @@ async def open_sender(db: Database, settings: Settings) -> AsyncIterator[None]:
         sender = Sender(db, to, in_flight=settings.webhooks_in_flight, disable_after=disable_after)
         async with sender.running():
             yield
+
+
+def _host(url: str) -> str | None:
+    with suppress(ValueError):  # which the receiver makes an answer of
+        return urlsplit(url).hostname
+    return None
 
 
 def _verdict(delivery: Delivery, answer: Answer) -> tuple[str, timedelta | None]:
