@@ -29,7 +29,7 @@ def wallet():
 @pytest.fixture
 def key(stack, wallet):
     """A key bound to one wallet, which then need not be named."""
-    return json.loads(stack._reelgate("keys", "create", "openai", "--wallet", wallet, "--json"))["key"]
+    return json.loads(stack.command("keys", "create", "openai", "--wallet", wallet, "--json"))["key"]
 
 
 @pytest.fixture

@@ -51,6 +51,11 @@ class Job(Model):
     operation: str
     source_job_id: str | None
     video_url: str | None
+    video_kept: bool = False
+    """Whether it was copied to the operator's own bucket; else Kie.ai alone has it."""
+    video_expires_at: datetime | None = None
+    """When the video ends, at the latest; None also for one that is kept without end."""
+    video_deleted_at: datetime | None = None
     error_message: str | None
     failure_code: str | None
     failure: Failure | None = None

@@ -69,8 +69,19 @@ class JobView(BaseModel):
     )
     source_job_id: UUID | None = Field(description="The job whose video this one takes further.", examples=[None])
     video_url: str | None = Field(
-        description="Where the video is, once completed; Kie.ai keeps it for 14 days.",
+        description="Where the video is, once completed, until video_expires_at; null again once it was deleted.",
         examples=["https://media.example.com/video.mp4"],
+    )
+    video_kept: bool = Field(
+        description="Whether it was copied to the operator's own bucket; else Kie.ai alone has it.", examples=[False]
+    )
+    video_expires_at: datetime | None = Field(
+        description="When the video ends, at the latest: its retention here, or the 14 days that Kie.ai keeps it. "
+        "Null without a video, and for one that is kept without end.",
+        examples=["2026-01-15T00:00:00Z"],
+    )
+    video_deleted_at: datetime | None = Field(
+        description="When it was deleted, on request or because its retention was over.", examples=[None]
     )
     error_message: str | None = Field(description="Why it failed, in Kie.ai's words or ours.", examples=[None])
     failure_code: FailureCode | None = Field(description="Why it failed, as a stable name.", examples=[None])
@@ -99,6 +110,9 @@ class JobView(BaseModel):
             "refunded": job.refunded_at is not None,
             "failure": FailureView.of(job),
             "queue_position": queue_position,
+            "video_url": job.shown_video_url,
+            "video_kept": job.video_kept_at is not None,
+            "video_expires_at": job.video_ends_at,
         }
         return cls(**made, **{name: getattr(job, name) for name in cls.model_fields.keys() - made.keys()})
 

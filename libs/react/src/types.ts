@@ -50,6 +50,11 @@ export interface VideoJob {
   resolution: string;
   duration: number;
   video_url: string | null;
+  /** Whether the operator keeps a copy of his own; else Kie.ai alone has it. */
+  video_kept?: boolean;
+  /** When the video ends, at the latest; null also for one that is kept without end. */
+  video_expires_at?: string | null;
+  video_deleted_at?: string | null;
   error_message: string | null;
   failure_code: string | null;
   /** Missing in the answers of gateways before this was added. */

@@ -7,11 +7,11 @@ import httpx
 import openai
 import pytest
 
-from reelgate_api.openai.provider import VideoFiles
 from reelgate_common import strangers
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.domain.job import JobStatus
 from reelgate_common.strangers import open_resolver
+from reelgate_common.video_files import VideoFiles
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
 

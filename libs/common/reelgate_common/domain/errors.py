@@ -11,6 +11,7 @@ ReelgateError
 ├── AlreadySent             too late to cancel
 ├── NotFinished             the video is still being made
 ├── Expired                 the video existed, and is gone
+├── Deleted                 the video was deleted here
 ├── SourceUnusable          the video cannot be extended or upgraded
 ├── BalanceTooLow           an adjustment would take more than there is
 ├── TryLater                nothing is wrong with the request but its time
@@ -80,6 +81,10 @@ class NotFinished(ReelgateError):
 
 class Expired(ReelgateError):
     """The video was delivered, and its file is gone since."""
+
+
+class Deleted(ReelgateError):
+    """The video was deleted, on request or at the end of its retention."""
 
 
 class SourceUnusable(ReelgateError):

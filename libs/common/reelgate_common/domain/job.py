@@ -1,7 +1,7 @@
 """The life of a job: its states, which may follow which, and the reasons for not delivering."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -80,6 +80,9 @@ class Operation(StrEnum):
 UPGRADES = {"1080p": Operation.UPGRADE_1080P, "4k": Operation.UPGRADE_4K}
 
 
+KEPT_BY_VENDOR = timedelta(days=14)  # a video; Kie.ai may delete it earlier
+
+
 class FailureCode(StrEnum):
     """Why a job did not deliver, as stored; `failures.py` says what each means for whoever asked."""
 
@@ -144,6 +147,23 @@ class Job:
     operation: Operation = Operation.GENERATE
     source_job_id: UUID | None = None
     source_task_id: str | None = None
+    video_link: str | None = None  # our own address of the video
+    video_kept_at: datetime | None = None
+    video_expires_at: datetime | None = None  # end of our own retention
+    video_deleted_at: datetime | None = None
+    traceparent: str | None = None  # of the request that made it
+
+    @property
+    def shown_video_url(self) -> str | None:
+        """Where callers find the video: our own link if there is one, else Kie.ai's."""
+        return None if self.video_deleted_at else self.video_link or self.video_url
+
+    @property
+    def video_ends_at(self) -> datetime | None:
+        """When the video ends, at the latest: with our own retention once it is kept, else at Kie.ai."""
+        if self.status is not JobStatus.COMPLETED or self.video_deleted_at or self.completed_at is None:
+            return None
+        return self.video_expires_at if self.video_kept_at else self.completed_at + KEPT_BY_VENDOR
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,24 +7,20 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
-from reelgate_api import handlers
-from reelgate_api.handlers import Accepted, Store
-from reelgate_api.idempotency.in_flight import InFlight
+from reelgate_api.accepting import handlers as accepting
+from reelgate_api.accepting.handlers import Accepted, Acceptor, Store
+from reelgate_api.accepting.repository import NewJob
 from reelgate_api.images import handlers as images
 from reelgate_api.jobs.repository import Filter, list_jobs
-from reelgate_api.limits.handlers import Limiter
 from reelgate_api.openai import repository
-from reelgate_api.openai.provider import VideoFile, VideoFiles
-from reelgate_api.repository import NewJob
-from reelgate_api.settings import Settings
 from reelgate_common import jobs
 from reelgate_common.auth import Caller
+from reelgate_common.custody import deletion
 from reelgate_common.db import Database
 from reelgate_common.domain.errors import InvalidInput, NotFinished, NotFound, TooLarge
-from reelgate_common.domain.job import Job, JobStatus
+from reelgate_common.domain.job import Job
 from reelgate_common.domain.request import VideoRequest
 from reelgate_common.kie.client import KieClient
-from reelgate_common.outbox import Relay
 
 # Ten minutes, and a little: that is how long OpenAI's clients wait for an answer, and they pause before a retry.
 _RETRIES_COME_WITHIN = timedelta(minutes=11)
@@ -54,8 +50,8 @@ async def hand_over(
 def hash_request(request: VideoRequest, file: bytes | None) -> bytes:
     """The same for the same fields. A file counts by its content: where it will be may differ."""
     if file is None:
-        return handlers.hash_request(request)
-    return handlers.hash_request(replace(request, image_urls=(f"sha256:{hashlib.sha256(file).hexdigest()}",)))
+        return accepting.hash_request(request)
+    return accepting.hash_request(replace(request, image_urls=(f"sha256:{hashlib.sha256(file).hexdigest()}",)))
 
 
 async def create(
@@ -66,33 +62,20 @@ async def create(
     key: str | None,
     caller: Caller,
     db: Database,
-    relay: Relay,
-    settings: Settings,
-    limiter: Limiter,
-    in_flight: InFlight[Accepted],
+    acceptor: Acceptor,
 ) -> Accepted:
     """Accept a job, as `accept` does. Without a key, a retry finds the job of the request that it repeats."""
-    return await handlers.accept(
-        request,
-        key=key,
-        caller=caller,
-        db=db,
-        relay=relay,
-        settings=settings,
-        limiter=limiter,
-        in_flight=in_flight,
-        request_hash=request_hash,
-        store=_store_once(attempt) if key is None else None,
-    )
+    store = _store_once(attempt, db=db, acceptor=acceptor) if key is None else None
+    return await acceptor.accept(request, key=key, caller=caller, request_hash=request_hash, store=store)
 
 
-def _store_once(attempt: Attempt) -> Store:
+def _store_once(attempt: Attempt, *, db: Database, acceptor: Acceptor) -> Store:
     """Store unless it is a retry whose original came, or an original whose retry was faster.
 
     Two originals never are the same, equal as they may be: somebody wants two videos.
     """
 
-    async def store(new: NewJob, *, db: Database, settings: Settings) -> Accepted:
+    async def store(new: NewJob) -> Accepted:
         owner, asked = new.owner, new.request_hash
         async with db.transaction() as tx:
             await repository.lock_same(tx, owner, asked, alone=attempt.retry > 0)
@@ -105,7 +88,7 @@ def _store_once(attempt: Attempt) -> Store:
                 earlier = await repository.match_late_original(tx, owner, asked, waited=waited)
             if earlier:
                 return Accepted(earlier, replayed=earlier != new.id)
-            accepted = await handlers.accept_on(tx, new, settings=settings)
+            accepted = await acceptor.accept_on(tx, new)
             await repository.remember(tx, new.id, owner, asked, retry=attempt.retry)
             return accepted
 
@@ -150,7 +133,7 @@ async def list_videos(*, after: UUID | None, newest_first: bool, limit: int, cal
 
 
 async def delete(video_id: str, *, is_retry: bool, caller: Caller, db: Database) -> UUID:
-    """Show a finished video no more; NotFinished for others. A retry may find its work done."""
+    """Delete a finished video, and show it no more; NotFinished for others. A retry may find its work done."""
     job_id = _parse(video_id)
     async with db.transaction() as tx:
         job = await repository.find_video(tx, job_id, wallets=caller.wallets, also_hidden=is_retry)
@@ -160,16 +143,5 @@ async def delete(video_id: str, *, is_retry: bool, caller: Caller, db: Database)
             raise NotFinished("The video is still being made: it can be deleted when it is completed or failed")
         if await repository.hide(tx, job_id):
             await jobs.note(tx, job_id, step="hidden", by="api")
+            await deletion.delete(tx, job_id, by="api", reason="deleted on request")
     return job_id
-
-
-async def fetch(
-    video_id: str, *, headers: dict[str, str], caller: Caller, db: Database, files: VideoFiles
-) -> VideoFile:
-    """The file of a completed video, its body still to come."""
-    job = await get(video_id, caller=caller, db=db)
-    if not job.status.is_final:
-        raise NotFinished("The video is still being made: ask again when it is completed")
-    if job.status is not JobStatus.COMPLETED or job.video_url is None:
-        raise NotFound(f"There is no video: {job.error_message}")
-    return await files.fetch(job.video_url, headers=headers)

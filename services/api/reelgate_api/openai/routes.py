@@ -1,18 +1,15 @@
 """HTTP in: OpenAI's paths."""
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-import structlog
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
+from reelgate_api.custody.passing import FILE, AskedDep, Passing, passing
 from reelgate_api.dependencies import CallerDep, IdempotencyKey, Parts, PartsDep
 from reelgate_api.handlers import parse_uuid
 from reelgate_api.limits.headers import headers as rate_limit_headers
@@ -20,20 +17,15 @@ from reelgate_api.openai import fields, handlers
 from reelgate_api.openai.errors import responses
 from reelgate_api.openai.fields import Fields
 from reelgate_api.openai.handlers import Attempt
-from reelgate_api.openai.provider import VideoFile
 from reelgate_api.openai.schemas import CREATE_BODY, Video, VideoDeleted, VideoList, parse
 from reelgate_api.settings import Settings
 from reelgate_common.domain.errors import InvalidInput, Unavailable
 from reelgate_common.domain.job import Job
 
-log = structlog.get_logger(__name__)
-
 PATH = "/v1/videos"
 router = APIRouter(prefix=PATH, tags=["openai"])
 
 _POLL = {"openai-poll-after-ms": "2000"}
-_PASSED_ON = ("accept-ranges", "content-length", "content-range", "etag", "last-modified")
-_ONE_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")  # several would be an answer in parts
 _READ_SECONDS = 60  # a slow sender holds one of the few places
 _CLIENT_GONE = 499  # nobody reads it
 
@@ -125,10 +117,7 @@ async def create(
         key=key,
         caller=caller,
         db=parts.db,
-        relay=parts.relay,
-        settings=settings,
-        limiter=parts.limiter,
-        in_flight=parts.in_flight,
+        acceptor=parts.acceptor,
     )
     response.headers.update(_POLL | rate_limit_headers(accepted.quotas))
     if accepted.replayed:
@@ -170,58 +159,28 @@ async def retrieve(id: VideoId, caller: CallerDep, parts: PartsDep, response: Re
 
 @router.delete("/{id}", operation_id="openai_delete_video", responses=responses(401, 403, 404, 409, 503))
 async def delete(id: VideoId, retry: RetryCount, caller: CallerDep, parts: PartsDep) -> VideoDeleted:  # noqa: A002
-    """Show a finished video no more under /v1. The job, its charge and its ledger stay."""
+    """Delete a finished video for good, and show it no more under /v1. The job, its charge and its ledger stay."""
     job_id = await handlers.delete(id, is_retry=retry > 0, caller=caller, db=parts.db)
     return VideoDeleted(id=str(job_id))
-
-
-class _Passing(StreamingResponse):
-    """An answer passed on as it comes; the source is let go of however this one ends."""
-
-    def __init__(self, source: VideoFile) -> None:
-        headers = {name: source.headers[name] for name in _PASSED_ON if name in source.headers}
-        super().__init__(source.chunks(), source.status, headers, media_type="video/mp4")
-        self._source = source
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        except Unavailable as error:  # some of it is out: the server closes the connection of an unfinished answer
-            log.warning("video_broke_off", error=str(error))
-        finally:
-            await self._source.close()
 
 
 @router.get(
     "/{id}/content",
     operation_id="openai_download_video",
     status_code=200,
-    response_class=_Passing,
-    responses=responses(400, 401, 403, 404, 409, 416, 503)
-    | {status: {"description": "The file", "content": {"video/mp4": {}}} for status in (200, 206)},
+    response_class=Passing,
+    responses=responses(400, 401, 403, 404, 409, 410, 416, 503) | FILE,
 )
 async def download(
     *,
     id: VideoId,  # noqa: A002
+    asked: AskedDep,
     caller: CallerDep,
     parts: PartsDep,
     variant: Annotated[str, Query(description="Always video.", examples=["video"])] = "video",
-    range: Annotated[  # noqa: A002
-        str | None, Header(description="Which bytes of it.", examples=["bytes=0-1023"])
-    ] = None,
-    if_range: Annotated[
-        str | None, Header(description="The part, if the file is still this one; else all of it.", examples=['"one"'])
-    ] = None,
 ) -> Response:
-    """The file of a completed video, passed on from Kie.ai as it comes."""
+    """The file of a completed video, passed on as it comes: from the operator's bucket, or from Kie.ai."""
     if variant != "video":
         raise InvalidInput("variant", "variant must be video: there is no other")
-    asked = {"Range": range} if range and _ONE_RANGE.fullmatch(range) else {}
-    if asked and if_range:
-        asked["If-Range"] = if_range
-    source = await handlers.fetch(id, headers=asked, caller=caller, db=parts.db, files=parts.video_files)
-    if source.status == 416:
-        await source.close()
-        size = source.headers.get("content-range")
-        raise HTTPException(416, "The video has no such bytes", headers={"Content-Range": size} if size else None)
-    return _Passing(source)
+    job = await handlers.get(id, caller=caller, db=parts.db)
+    return await passing(await parts.files.fetch(job, headers=asked))

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, Self
 
 from fastapi.exceptions import RequestValidationError
@@ -28,7 +28,6 @@ _SIZES_BACK = {meaning: size for size, meaning in SIZES.items()}
 
 _PLACE_HOLDER = "https://file.invalid/"
 
-_KEPT_BY_VENDOR = timedelta(days=14)
 _USUAL_SECONDS = 180  # Kie.ai's pages say 2 to 5 minutes
 _STATUSES = {"pending": "queued", "processing": "in_progress", "completed": "completed", "failed": "failed"}
 
@@ -177,7 +176,7 @@ class Video(BaseModel):
     seconds: str = Field(description="How long it is.", examples=["8"])
     created_at: int = Field(description="When it was asked for; seconds since 1970.", examples=[1767225600])
     completed_at: int | None = Field(description="When it was over.", examples=[1767225700])
-    expires_at: int | None = Field(description="When Kie.ai deletes the file.", examples=[1768435300])
+    expires_at: int | None = Field(description="When the file ends, at the latest.", examples=[1768435300])
     error: VideoError | None = Field(description="Why it failed.")
     remixed_from_video_id: str | None = Field(
         description="What was extended or upgraded.", examples=["01890a5d-ac96-774b-bcce-b302099a8057"]
@@ -186,7 +185,6 @@ class Video(BaseModel):
     @classmethod
     def of(cls, job: Job, *, now: datetime) -> Self:
         """How a job stands at this moment."""
-        done = job.status is JobStatus.COMPLETED
         return cls(
             id=str(job.id),
             status=_STATUSES[job.status.shown],
@@ -197,7 +195,7 @@ class Video(BaseModel):
             seconds=str(job.duration),
             created_at=int(job.created_at.timestamp()),
             completed_at=_seconds_of(job.completed_at),
-            expires_at=_seconds_of(job.completed_at + _KEPT_BY_VENDOR) if done and job.completed_at else None,
+            expires_at=_seconds_of(job.video_ends_at),
             error=VideoError(code=job.failure_code, message=job.error_message or "") if job.failure_code else None,
             remixed_from_video_id=str(job.source_job_id) if job.source_job_id else None,
         )

@@ -1,0 +1,127 @@
+"""Use cases about the files of videos: give one, from wherever it is; delete it."""
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from reelgate_api import handlers
+from reelgate_api.custody import repository
+from reelgate_api.custody.parts import NoSuchBytes, asked_for
+from reelgate_api.custody.repository import Kept
+from reelgate_common.auth import Caller
+from reelgate_common.custody import deletion
+from reelgate_common.custody.store import Store, key_of
+from reelgate_common.db import Database
+from reelgate_common.domain.errors import Deleted, NotFinished, NotFound
+from reelgate_common.domain.job import Job, JobStatus
+from reelgate_common.video_files import VideoFiles
+
+
+class Content(Protocol):
+    """A file, or a part of it, whose bytes are still to come. Whoever takes it closes it."""
+
+    @property
+    def status(self) -> int:
+        """200, 206 or 416."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What tells of it."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes as they come; Unavailable when they break off."""
+
+    async def close(self) -> None:
+        """Let go of it."""
+
+
+@dataclass(frozen=True)
+class FromBucket:
+    """A file in the bucket."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: AsyncIterator[bytes] | None = field(default=None)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes as they come."""
+        if self.body is not None:
+            async for chunk in self.body:
+                yield chunk
+
+    async def close(self) -> None:
+        """The line to the bucket closes with the last reference to it."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where videos are: the bucket, if there is one, and Kie.ai's host."""
+
+    db: Database
+    store: Store | None
+    host: VideoFiles
+
+    async def fetch(self, job: Job, *, headers: dict[str, str]) -> Content:
+        """The file of a completed video, or the part that the headers ask for; an error tells why there is none."""
+        url = check(job)
+        kept = await self._kept(job)
+        if self.store is None or kept is None:
+            return await self.host.fetch(url, headers=headers)
+        etag = f'"{kept.sha256.hex()}"'
+        about = {"etag": etag, "accept-ranges": "bytes"}
+        try:
+            part = asked_for(headers, size=kept.size, etag=etag)
+        except NoSuchBytes:
+            return FromBucket(416, {"content-range": f"bytes */{kept.size}"})
+        first, last = (part.first, part.last) if part else (0, kept.size - 1)
+        body = await self.store.read(key_of(job.id, kept.completed_at), first, last)
+        about["content-length"] = str(last - first + 1)
+        if part is None:
+            return FromBucket(200, about, body)
+        return FromBucket(206, about | {"content-range": f"bytes {first}-{last}/{kept.size}"}, body)
+
+    async def sign(self, job: Job, *, seconds: int) -> str | None:
+        """An address in the bucket that is good for so long; None when the file is not there, or has none."""
+        check(job)
+        kept = await self._kept(job) if seconds else None
+        if self.store is None or kept is None:
+            return None
+        return await self.store.sign(key_of(job.id, kept.completed_at), seconds=seconds)
+
+    async def _kept(self, job: Job) -> Kept | None:
+        if self.store is None or job.video_kept_at is None:
+            return None
+        async with self.db.connection() as connection:
+            return await repository.find_kept(connection, job.id)
+
+
+def check(job: Job) -> str:
+    """Where Kie.ai put a completed video; an error tells why there is none."""
+    if not job.status.is_final:
+        raise NotFinished("The video is still being made: ask again when it is completed")
+    if job.video_deleted_at:
+        raise Deleted(f"The video was deleted at {job.video_deleted_at:%Y-%m-%d %H:%M} UTC")
+    if job.status is not JobStatus.COMPLETED or job.video_url is None:
+        raise NotFound(f"There is no video: {job.error_message}")
+    return job.video_url
+
+
+async def find_linked(job_id: UUID, name: str, *, db: Database) -> Job:
+    """The job whose link ends so. Who has a link may see the video, as with Kie.ai's own."""
+    async with db.connection() as connection:
+        job = await repository.find_linked(connection, job_id)
+    if job is None or not secrets.compare_digest((job.video_link or "").rpartition("/")[2].encode(), name.encode()):
+        raise NotFound("Video not found")
+    return job
+
+
+async def delete(job_id: UUID, *, caller: Caller, db: Database) -> Job:
+    """Delete the video of a completed job; the job as it is then. One that was deleted before stays so."""
+    job = await handlers.get(job_id, caller=caller, db=db)
+    if not job.video_deleted_at:
+        check(job)
+        async with db.transaction() as tx:
+            await deletion.delete(tx, job_id, by="api", reason="deleted on request")
+    return await handlers.get(job_id, caller=caller, db=db)

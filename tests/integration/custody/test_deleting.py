@@ -1,0 +1,283 @@
+"""Kept videos end: with their retention, on request, with their wallet. And none is forgotten in the bucket."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+
+from reelgate_common import migrations
+from reelgate_common.custody import deletion
+from reelgate_common.custody.store import BucketAway, Store, key_of
+from reelgate_common.db import Database
+from reelgate_common.domain.job import JobStatus
+from reelgate_common.ids import new_id
+from reelgate_common.settings import PostgresSettings
+from reelgate_reconciler.custody.keeper import Keeper
+
+
+@pytest.fixture
+def delete(db):
+    async def do(job):
+        async with db.transaction() as tx:
+            return await deletion.delete(tx, job.id, by="tests", reason="deleted on request")
+
+    return do
+
+
+async def test_a_retention_ends_when_it_was_said_to_end(make_copier, keeper, video, stored, row, in_bucket, everything):
+    await make_copier(custody_retention_days=7).run_once()
+    kept = await stored.job(video.id)
+    await keeper.run_once()
+    assert in_bucket(video) is not None
+
+    await stored.run("UPDATE videos SET due_at = now() - interval '1 s'")
+    await keeper.run_once()
+
+    ended = await stored.job(video.id)
+    assert abs((kept.video_ends_at - kept.video_kept_at).total_seconds() - 7 * 86400) < 1
+    assert (ended.shown_video_url, ended.video_ends_at, ended.video_kept_at) == (None, None, None)
+    assert ended.video_deleted_at is not None
+    assert ended.status is JobStatus.COMPLETED
+    assert ((await row(video))["state"], everything()) == ("deleted", [])
+
+
+async def test_a_deleted_video_is_removed_from_the_bucket(copier, keeper, video, delete, stored, row, everything):
+    await copier.run_once()
+
+    assert await delete(video) is True
+    assert await delete(video) is False
+    await keeper.run_once()
+
+    assert ((await row(video))["state"], everything()) == ("deleted", [])
+    assert (await stored.events(video.id))[-1] == "video_deleted"
+    assert await stored.ledger(video.id) == {"charge": -4}
+
+
+async def test_a_video_deleted_before_it_was_copied_never_is(copier, keeper, host, video, delete, row):
+    await delete(video)
+    await copier.run_once()
+    await keeper.run_once()
+
+    assert ((await row(video))["state"], host.asked) == ("deleted", [])
+
+
+async def test_a_video_deleted_while_it_is_copied_does_not_stay(
+    copier, keeper, host, video, delete, row, pass_time, stored, everything
+):
+    host.hold = asyncio.Event()
+    go_on = host.hold
+    copying = asyncio.create_task(copier.run_once())
+    await host.held.wait()
+    await delete(video)
+    go_on.set()
+    await copying
+    await keeper.run_once()
+    assert (await row(video))["state"] == "deleting"  # until whatever copies it has had its time
+
+    await pass_time(video)
+    await keeper.run_once()
+
+    assert ((await row(video))["state"], everything()) == ("deleted", [])
+    assert (await stored.job(video.id)).shown_video_url is None
+
+
+async def test_a_deleted_video_is_removed_though_its_host_refuses_the_copy(
+    make_copier, host, movie, video, delete, row, pass_time, keeper
+):
+    """An earlier try may have left a file behind, whatever comes of this one."""
+    await pass_time(video, days=2)  # refusals count
+    host.hold, host.tells_length = asyncio.Event(), False
+    go_on = host.hold
+    copying = asyncio.create_task(make_copier(custody_max_bytes=len(movie) - 1).run_once())
+    await host.held.wait()
+    await delete(video)
+    go_on.set()
+    await copying
+    assert (await row(video))["state"] == "deleting"
+
+    await pass_time(video)
+    await keeper.run_once()
+
+    assert (await row(video))["state"] == "deleted"
+
+
+@dataclass(frozen=True)
+class Forgetful:
+    """A bucket that has the file, but does not say so before `meanwhile` is done."""
+
+    store: Store
+    meanwhile: Callable[[], Awaitable[None]]
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+    async def size(self, key):
+        await self.meanwhile()
+        raise BucketAway("the answer was lost")
+
+
+async def test_a_copy_that_fails_after_the_removal_leaves_no_file(
+    make_copier, store, keeper, video, delete, row, pass_time, everything
+):
+    """Its process slept so long that the removal came first."""
+
+    async def remove():
+        await delete(video)
+        await pass_time(video)
+        await keeper.run_once()
+        assert everything() == []
+        await store.put(key_of(video.id, video.completed_at), once(b"what was still under way"))
+
+    await make_copier(store=Forgetful(store, remove)).run_once()
+
+    assert ((await row(video))["state"], everything()) == ("deleted", [])
+
+
+async def once(text):
+    yield text
+
+
+async def test_what_is_given_up_leaves_no_file_of_an_earlier_try(
+    make_copier, copier, store, host, video, row, pass_time, everything
+):
+    async def nothing():
+        pass
+
+    await pass_time(video, days=2)  # refusals count
+    await make_copier(store=Forgetful(store, nothing)).run_once()
+    assert ((await row(video))["state"], everything()) == ("due", [f"{video.id}.mp4"])
+
+    host.status = 404
+    await pass_time(video)
+    await copier.run_once()
+
+    assert ((await row(video))["state"], everything()) == ("failed", [])
+
+
+async def test_a_copy_whose_job_went_meanwhile_leaves_no_file(copier, host, video, stored, everything):
+    host.hold = asyncio.Event()
+    go_on = host.hold
+    copying = asyncio.create_task(copier.run_once())
+    await host.held.wait()
+    await stored.run("DELETE FROM video_jobs WHERE id = $1", video.id)
+    go_on.set()
+    await copying
+
+    assert everything() == []
+
+
+async def test_only_a_video_can_be_deleted(make_job, delete, stored):
+    for status in JobStatus:
+        if status is not JobStatus.COMPLETED:
+            assert await delete(await make_job(status)) is False
+
+
+async def test_a_wallet_is_emptied_of_its_videos(copier, keeper, db, make_video, everything):
+    videos = [await make_video(wallet_address="leaves") for _ in range(3)]
+    stays = await make_video(wallet_address="stays")
+    await copier.run_once()
+
+    async def some():
+        async with db.transaction() as tx:
+            return await deletion.delete_of_wallet(tx, "leaves", by="tests", reason="the wallet's data is deleted")
+
+    assert [await some(), await some()] == [len(videos), 0]
+    await keeper.run_once()
+
+    assert everything() == [f"{stays.id}.mp4"]
+
+
+async def test_a_bucket_that_is_away_keeps_nothing_for_ever(copier, keeper, bucket, video, delete, row, pass_time):
+    await copier.run_once()
+    await delete(video)
+    away = bucket.rename(bucket.with_name("away"))
+    bucket.write_text("where the folder was")
+    await keeper.run_once()
+    assert (await row(video))["state"] == "deleting"
+
+    bucket.unlink()
+    away.rename(bucket)
+    await pass_time(video)
+    await keeper.run_once()
+
+    assert (await row(video))["state"] == "deleted"
+
+
+async def test_without_a_bucket_what_is_to_be_removed_waits_for_it(copier, keeper, db, video, delete, row):
+    await copier.run_once()
+    await delete(video)
+
+    await Keeper(db, None).run_once()
+    assert (await row(video))["state"] == "deleting"
+    await keeper.run_once()
+
+    assert (await row(video))["state"] == "deleted"
+
+
+async def test_a_job_is_not_deleted_before_its_video(copier, keeper, video, delete, stored):
+    await copier.run_once()
+    with pytest.raises(asyncpg.RestrictViolationError, match="is in the bucket"):
+        await stored.run("DELETE FROM videos WHERE job_id = $1", video.id)
+    await delete(video)
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await stored.run("DELETE FROM videos WHERE job_id = $1", video.id)
+
+    await keeper.run_once()
+    await stored.run("DELETE FROM videos WHERE job_id = $1", video.id)
+
+
+# Before custody -----------------------------------------------------------------------------------------
+
+
+async def test_what_was_completed_before_the_upgrade_is_due_as_long_as_kie_has_it(new_database, monkeypatch):
+    every = migrations.known()
+    async with (
+        new_database(empty=True) as url,
+        Database.open(PostgresSettings(database_url=url)) as db,
+    ):
+        monkeypatch.setattr(migrations, "known", lambda: [one for one in every if one.version < 13])
+        await migrations.migrate(db)
+        young, old, failed = new_id(), new_id(), new_id()
+        async with db.connection() as connection:
+            await connection.execute("INSERT INTO credits (wallet_address, credits) VALUES ('w', 0)")
+            await connection.executemany(
+                """
+                INSERT INTO video_jobs (id, status, wallet_address, prompt, aspect_ratio, model, generation_type,
+                    resolution, duration, cost, turn, expires_at, completed_at, video_url, failure_code)
+                VALUES ($1, $2, 'w', 'A cat', '16:9', 'veo3', 'TEXT_2_VIDEO', '720p', 8, 4, 1, now(),
+                    now() - $3 * interval '1 day', $4, $5)
+                """,
+                [
+                    (young, "completed", 13.0, "https://v", None),
+                    (old, "completed", 15.0, "https://v", None),
+                    (failed, "failed", 1.0, None, "refused"),
+                ],
+            )
+        monkeypatch.setattr(migrations, "known", lambda: every)
+        await migrations.migrate(db)
+        async with db.connection() as connection:
+            found = await connection.fetch("SELECT job_id, state FROM videos")
+
+    assert [(row["job_id"], row["state"]) for row in found] == [(young, "due")]
+
+
+async def test_the_upgrade_reads_the_jobs_before_it_holds_up_who_writes_them(new_database, monkeypatch):
+    """What takes long on a large table is read under locks that nobody waits for."""
+    every = migrations.known()
+    custody = next(one for one in every if one.version == 13)
+    first, fill, _ = custody.sql.partition("interval '14 days';")
+    async with (
+        new_database(empty=True) as url,
+        Database.open(PostgresSettings(database_url=url)) as db,
+    ):
+        monkeypatch.setattr(migrations, "known", lambda: [one for one in every if one.version < 13])
+        await migrations.migrate(db)
+        async with db.transaction() as tx:
+            await tx.execute(first + fill)
+            held = await tx.fetch(
+                "SELECT mode FROM pg_locks WHERE relation = 'video_jobs'::regclass AND pid = pg_backend_pid()"
+            )
+
+    assert [row["mode"] for row in held] == ["AccessShareLock"]
