@@ -242,8 +242,10 @@ async def test_an_attempt_of_a_wrong_shape_is_refused(make_job, stored, change):
         await stored.run(f"UPDATE job_attempts SET {change} WHERE job_id = $1", job.id)
 
 
-async def test_a_job_with_money_in_the_books_cannot_be_deleted(make_job, stored):
-    job = await make_job()
+@pytest.mark.parametrize("status", [status for status in JobStatus if status is not JobStatus.COMPLETED])
+async def test_a_job_that_is_owed_something_cannot_be_deleted(make_job, stored, status):
+    """Its video, or its refund."""
+    job = await make_job(status)
 
-    with pytest.raises(asyncpg.ForeignKeyViolationError):
+    with pytest.raises(asyncpg.RestrictViolationError, match="is not over, or its refund is due"):
         await stored.run("DELETE FROM video_jobs WHERE id = $1", job.id)
