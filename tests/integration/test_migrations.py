@@ -8,7 +8,7 @@ import pytest
 
 from reelgate_common import migrations
 from reelgate_common.db import Database
-from reelgate_common.migrations import SchemaMismatch
+from reelgate_common.migrations import Migration, SchemaMismatch
 from reelgate_common.settings import PostgresSettings
 
 
@@ -55,6 +55,23 @@ async def test_an_edited_migration_is_refused(open_database):
 
         with pytest.raises(SchemaMismatch, match=r"0001_initial\.sql was edited"):
             await migrations.migrate(db)
+
+
+async def test_a_migration_gives_way_to_those_who_use_the_table(open_database, monkeypatch, eventually):
+    """It waits for a long reader; who comes after it is served meanwhile, and it is applied in the end."""
+    later = Migration(9999, "9999_later.sql", "ALTER TABLE credits ADD COLUMN later integer")
+    monkeypatch.setattr(migrations, "known", lambda: [later])
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'credits'::regclass"
+    async with open_database() as db:
+        async with db.transaction() as reader:
+            await reader.execute("SELECT FROM credits")
+            migrating = asyncio.create_task(migrations.migrate(db))
+            async with db.connection() as another:
+                await eventually(lambda: another.fetchval(waits))
+                await another.execute("SELECT FROM credits")
+            assert not migrating.done()
+
+        assert await migrating == ["9999_later.sql"]
 
 
 async def test_a_service_starts_on_the_schema_it_knows(db):
