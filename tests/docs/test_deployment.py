@@ -15,8 +15,12 @@ SERVICES = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 GATEWAY = ("api", "submitter", "callback", "reconciler")
 OURS = (*GATEWAY, "migrate", "simulator")
+ONCE = ("secrets", "migrate", "reelgate", "backup", "restore")  # which end, and are not started again
+WATCHING = ("prometheus", "grafana")
+FOREIGN = ("gateway", "postgres", "rabbitmq", "backup", "restore", *WATCHING)
 
 each_of_ours = pytest.mark.parametrize("name", OURS)
+each = pytest.mark.parametrize("name", SERVICES)
 
 
 def settings_of(name):
@@ -30,11 +34,11 @@ def needed_by(name):
 
 
 def test_compose_runs_the_servers_and_every_process():
-    assert set(SERVICES) == {"postgres", "rabbitmq", *OURS}
+    assert set(SERVICES) == {*FOREIGN, *OURS, *ONCE}
 
 
 def test_compose_stays_short():
-    assert len((ROOT / "docker-compose.yml").read_text(encoding="utf-8").splitlines()) <= 120
+    assert len((ROOT / "docker-compose.yml").read_text(encoding="utf-8").splitlines()) <= 290
 
 
 @each_of_ours
@@ -59,41 +63,99 @@ def test_a_process_is_given_settings_it_knows(name):
     known = {field.upper() for field in settings_of(name).model_fields}
     shared = {field.upper() for service in GATEWAY for field in settings_of(service).model_fields}
 
-    assert set(SERVICES[name]["environment"]) <= (known if name == "simulator" else shared)
+    assert set(SERVICES[name]["environment"]) <= (known if name == "simulator" else shared | {"SECRETS_DIR"})
 
 
 @pytest.mark.parametrize("name", GATEWAY)
 def test_a_process_is_given_all_it_needs(name):
-    assert needed_by(name) <= set(SERVICES[name]["environment"])
+    made = set(re.findall(r'"([A-Z_]+)"', (ROOT / "deploy/compose/make_secrets.py").read_text(encoding="utf-8")))
+
+    # The rest is what .env must have, and all of .env is handed on.
+    assert needed_by(name) <= made | {"PUBLIC_BASE_URL"}
+    assert SERVICES[name]["env_file"] == ["${SETTINGS_FILE:-.env}"]
 
 
-def test_the_api_hands_on_the_callback_path_and_is_the_only_public_one():
-    assert SERVICES["api"]["environment"]["CALLBACK_SERVICE_URL"] == "http://callback:8000"
-    public = {name for name, service in SERVICES.items() if any("127.0.0.1" not in p for p in service.get("ports", []))}
-    assert public == {"api"}
+def test_the_gateway_is_the_only_public_one_and_leads_to_services_there_are():
+    public = {name for name, one in SERVICES.items() if any("127.0.0.1" not in port for port in one.get("ports", []))}
+    routes = (ROOT / "deploy/compose/Caddyfile").read_text(encoding="utf-8")
+
+    assert public == {"gateway"}
+    assert set(re.findall(r"reverse_proxy (\w+):8000", routes)) == {"api", "callback"}
+    assert re.search(r"handle /api/video/kie-ai-callback \{[^}]*\}\s+reverse_proxy callback:8000", routes)
+    assert "path /metrics /healthz /readyz" in routes
 
 
-def test_the_schema_comes_first_and_the_servers_before_it():
+def test_the_servers_are_on_a_network_of_their_own_without_a_way_out():
+    assert COMPOSE["networks"]["servers"]["internal"] is True
+    assert [SERVICES[name]["networks"] for name in ("postgres", "rabbitmq")] == [["servers"]] * 2
+    assert SERVICES["gateway"]["networks"] == ["outside"]
+
+
+def test_the_schema_comes_first_the_servers_before_it_and_secrets_before_all():
     assert SERVICES["migrate"]["depends_on"] == {
         "postgres": {"condition": "service_healthy"},
         "rabbitmq": {"condition": "service_healthy"},
     }
     for name in GATEWAY:
         assert SERVICES[name]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
-    assert all("healthcheck" in SERVICES[server] for server in ("postgres", "rabbitmq"))
+    for server in ("postgres", "rabbitmq"):
+        assert "healthcheck" in SERVICES[server]
+        assert SERVICES[server]["depends_on"] == {"secrets": {"condition": "service_completed_successfully"}}
 
 
-def test_a_part_that_dies_is_restarted_but_the_migration_runs_once():
-    policies = {name: service["restart"] for name, service in SERVICES.items()}
-
-    assert policies.pop("migrate") == "no"
-    assert set(policies.values()) == {"unless-stopped"}
+@each
+def test_a_part_that_dies_is_restarted_unless_it_runs_once(name):
+    assert SERVICES[name]["restart"] == ("no" if name in ONCE else "unless-stopped")
 
 
-def test_compose_holds_no_secret_and_says_what_is_missing():
+@each
+def test_no_container_takes_more_than_its_share(name):
+    limits = SERVICES[name]["deploy"]["resources"]["limits"]
+
+    assert limits.keys() == {"cpus", "memory"}
+    assert SERVICES[name]["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
+    assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", [*OURS, "secrets", "reelgate"])
+def test_ours_need_no_privilege_and_write_nothing(name):
+    assert SERVICES[name]["read_only"] is True
+    assert SERVICES[name]["cap_drop"] == ["ALL"]
+
+
+@each
+def test_what_goes_on_running_is_looked_after(name):
+    """Ours have the image's own health check."""
+    if name in ONCE:
+        assert name in {"backup", "restore"} or SERVICES[name]["healthcheck"] == {"disable": True}
+    elif name in FOREIGN:
+        assert SERVICES[name]["healthcheck"]["test"]
+
+
+def test_compose_holds_no_secret_and_asks_for_two_things():
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 
-    assert set(re.findall(r"\$\{[A-Z_]+([^}]*)\}", text)) == {":?set it in .env"}
+    asked = dict(re.findall(r"\$\{([A-Z_]+)([^}]*)\}", text))
+    assert {name for name, rest in asked.items() if rest == ":?set it in .env"} == {"KIE_AI_API_KEY", "PUBLIC_BASE_URL"}
+    for name in GATEWAY:
+        environment = SERVICES[name]["environment"]
+        assert {environment[secret] for secret in ("KIE_AI_API_KEY", "DATABASE_URL", "AMQP_URL", "CRON_SECRET")} == {""}
+
+
+def test_what_is_mounted_is_there():
+    for one in SERVICES.values():
+        for volume in one.get("volumes", []):
+            source = volume.partition(":")[0]
+            assert source in COMPOSE["volumes"] or source == "./backups" or (ROOT / source).exists(), source
+
+
+def test_the_simulators_settings_are_settings():
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    given = re.findall(
+        r"^([A-Z_]+)=", (ROOT / "deploy/compose/simulator.env").read_text(encoding="utf-8"), re.MULTILINE
+    )
+
+    assert all(re.search(rf"^#?{name}=", example, re.MULTILINE) for name in given)
 
 
 def test_servers_have_a_pinned_major_version_and_keep_their_data():
@@ -103,8 +165,11 @@ def test_servers_have_a_pinned_major_version_and_keep_their_data():
 
 
 def test_the_simulator_starts_only_when_asked_for():
-    assert SERVICES["simulator"]["profiles"] == ["simulator"]
-    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["simulator"]
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+
+    assert profiles.pop("simulator") == ["simulator"]
+    assert {name for name, which in profiles.items() if which == ["observability"]} == set(WATCHING)
+    assert {name for name, which in profiles.items() if which == ["tools"]} == {"reelgate", "backup", "restore"}
 
 
 def test_the_image_holds_every_member_but_the_local_stack():
