@@ -1,9 +1,9 @@
 """Benchmarks of the main job on one machine: `make bench`.
 
-A stack of its own with private servers and a simulator without delays is measured through its public
-doors: the accept path over HTTP, the whole pipeline by what stands in the database afterwards. The load
-generator runs on the same machine and takes its share of it. Results go to the terminal and, for
-machines, to .local/bench.json.
+A stack of its own with private servers and a simulator without delays is measured through its public doors, beside
+the least that does the same: a bare handler (bare.py) and pgbench, on the same database in the same run. The load
+generator runs on the same machine and takes its share of it. Results go to the terminal and, for machines, to
+.local/bench.json.
 """
 
 import asyncio
@@ -11,26 +11,31 @@ import contextlib
 import json
 import os
 import platform
+import re
 import signal
-import statistics
 import subprocess
 import sys
-import time
-import uuid
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
+import bare
+import httpx
+import load
+from load import SECONDS, Connection, Figure, drive
 from rich.console import Console
 from rich.table import Table
 
+from reelgate_local import ports, programs
+
 ROOT = Path(__file__).parents[2]
 STACK = "bench"
-SECONDS = float(os.environ.get("BENCH_SECONDS", "5"))  # per accept figure
 JOBS = int(os.environ.get("BENCH_JOBS", "1000"))  # through the whole pipeline
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))  # ours and the bare handler take turns; the median counts
 WALLETS = 200
+CREDITS = 1_000_000_000
 
 # The vendor's window lifted and a vendor without delays: what is left is ours.
 ENVIRONMENT = {
@@ -38,24 +43,21 @@ ENVIRONMENT = {
     "KIE_SENDS_PER_WINDOW": "100000",
     "KIE_QUERIES_PER_SECOND": "1000",  # each is a row that is looked through: far above the jobs, no more
     "SIM_VIDEO_SECONDS": "0.05",
-    "SIGNUP_CREDITS": "1000000",
+    "SIGNUP_CREDITS": str(CREDITS),
     "LOG_LEVEL": "WARNING",
 }
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One measured line."""
+class Ratio:
+    """What the issue is about: ours against something else, in the same run."""
 
     name: str
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-    count: int
+    value: float
 
 
 @contextlib.contextmanager
-def stack(environment: dict[str, str]):
+def stack(environment: dict[str, str]) -> Iterator[dict[str, str]]:
     """A local stack for the length of the block; yields what its stack.env says."""
     env = os.environ | environment
     command = [sys.executable, "-m", "reelgate_local"]
@@ -70,80 +72,6 @@ def stack(environment: dict[str, str]):
 _OPEN_JOBS = "SELECT count(*) FROM video_jobs WHERE completed_at IS NULL"
 
 
-class Connection:
-    """The least HTTP/1.1 client that can post: the generator shall cost less than what it measures."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str) -> None:
-        """Take an open connection and the request's constant lines."""
-        self._reader, self._writer, self._head = reader, writer, head
-
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def open(cls, url: str, key: str) -> AsyncIterator["Connection"]:
-        """One kept-alive connection."""
-        address = urlsplit(url)
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        head = (
-            f"POST /api/video/generate HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {key}\r\n"
-            "Content-Type: application/json\r\nContent-Length: "
-        )
-        try:
-            yield cls(reader, writer, head)
-        finally:
-            writer.close()
-
-    async def post(self, body: bytes) -> int:
-        """Send one request and return its status."""
-        self._writer.write(f"{self._head}{len(body)}\r\n\r\n".encode() + body)
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        await self._reader.readexactly(int(length.split(b":")[1]))
-        return int(head.split(b" ", 2)[1])
-
-
-def body(wallet: str) -> bytes:
-    """A job like the guide's."""
-    return json.dumps(
-        {
-            "wallet_address": wallet,
-            "prompt": f"A character waving hello {uuid.uuid4()}",
-            "image_urls": ["https://example.com/image.png"],
-            "aspect_ratio": "landscape",
-        }
-    ).encode()
-
-
-async def accept(env: dict[str, str], *, connections: int, wallets: int) -> Figure:
-    """Durable 202s per second with this many callers, each waiting for its answer."""
-    latencies: list[float] = []
-    until = time.perf_counter() + SECONDS
-
-    async def caller(number: int) -> None:
-        async with Connection.open(env["API_URL"], env["API_KEY"]) as connection:
-            for i in range(sys.maxsize):
-                request = body(f"bench-{(number + i * connections) % wallets}")
-                started = time.perf_counter()
-                if started > until:
-                    return
-                status = await connection.post(request)
-                latencies.append(time.perf_counter() - started)
-                if status != 202:
-                    raise RuntimeError(f"accept answered {status}")
-
-    started = time.perf_counter()
-    await asyncio.gather(*(caller(number) for number in range(connections)))
-    elapsed = time.perf_counter() - started
-    name = f"accept, {connections} connections, {'one wallet' if wallets == 1 else f'{wallets} wallets'}"
-    return _figure(name, latencies, elapsed)
-
-
-def _figure(name: str, latencies: list[float], elapsed: float) -> Figure:
-    if len(latencies) < 2:
-        raise RuntimeError(f"{name}: too few to measure")
-    cuts = statistics.quantiles(latencies, n=100)
-    return Figure(name, len(latencies) / elapsed, cuts[49] * 1000, cuts[98] * 1000, len(latencies))
-
-
 async def drained(db: asyncpg.Connection) -> None:
     """Return when every job is over; what is in hand comes from the database, not from a guess."""
     async with asyncio.timeout(600):
@@ -156,7 +84,7 @@ async def pipeline(env: dict[str, str], db: asyncpg.Connection) -> list[Figure]:
     since = await db.fetchval("SELECT now()")
     async with Connection.open(env["API_URL"], env["API_KEY"]) as connection:
         for i in range(JOBS):
-            await connection.post(body(f"bench-{i % WALLETS}"))
+            await connection.accept(f"bench-{i % WALLETS}")
     await drained(db)
     rows = await db.fetch(
         """
@@ -170,13 +98,13 @@ async def pipeline(env: dict[str, str], db: asyncpg.Connection) -> list[Figure]:
     )
     span = rows[0]["span"]
     return [
-        _figure("pipeline, accepted to claimed", [row["to_send"] for row in rows], span),
-        _figure("pipeline, accepted to final", [row["to_end"] for row in rows], span),
+        load.figure("pipeline, accepted to claimed", [row["to_send"] for row in rows], span),
+        load.figure("pipeline, accepted to final", [row["to_end"] for row in rows], span),
     ]
 
 
 @contextlib.contextmanager
-def alone(env: dict[str, str]):
+def alone(env: dict[str, str]) -> Iterator[None]:
     """Hold every process but the api still, so that two cores measure the accept path and its relay."""
     others = [int(env[f"PID_{name}"]) for name in ("SUBMITTER", "CALLBACK", "RECONCILER", "SIMULATOR")]
     for pid in others:
@@ -188,30 +116,143 @@ def alone(env: dict[str, str]):
             os.kill(pid, signal.SIGCONT)
 
 
+@contextlib.asynccontextmanager
+async def bare_handler(env: dict[str, str]) -> AsyncIterator[str]:
+    """Serve bare.py as we serve ours; yields its URL."""
+    port = ports.choose()
+    command = [sys.executable, "-m", "uvicorn", "bare:app", "--app-dir", str(Path(__file__).parent)]
+    options = ["--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+    process = await asyncio.create_subprocess_exec(*command, *options, "--log-level", "warning", env=os.environ | env)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        async with asyncio.timeout(30), httpx.AsyncClient() as client:
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    await client.get(url)
+                    break
+                await asyncio.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def _median(figures: list[Figure]) -> Figure:
+    return sorted(figures, key=lambda one: one.per_second)[len(figures) // 2]
+
+
+async def accepts(env: dict[str, str], url: str, name: str) -> list[Figure]:
+    """Durable 202s per second with so many callers, each waiting for its answer."""
+    figures = []
+    for connections, wallets in ((1, WALLETS), (16, WALLETS), (64, WALLETS), (64, 1)):
+        act = _acceptance(wallets)
+        what = f"{name} accept, {connections} connections, {'one wallet' if wallets == 1 else f'{wallets} wallets'}"
+        figures.append(await drive(what, url, env["API_KEY"], connections=connections, act=act))
+    return figures
+
+
+def _acceptance(wallets: int) -> Callable[[Connection, int], Awaitable[object]]:
+    return lambda connection, n: connection.accept(f"bench-{n % wallets}")
+
+
+async def reads(env: dict[str, str], url: str, name: str, job_id: str, etag: str | None = None) -> Figure:
+    """One job asked for again and again by 32 callers, perhaps with what they know of it."""
+
+    async def read(connection: Connection, _: int) -> None:
+        headers = {"If_None_Match": etag} if etag else {}
+        status, _body = await connection.ask(f"GET /api/video/jobs/{job_id}", **headers)
+        if status != (304 if etag else 200):
+            raise RuntimeError(f"{name} answered {status}")
+
+    return await drive(name, url, env["API_KEY"], connections=32, act=read)
+
+
+def _floor(env: dict[str, str]) -> list[Figure]:
+    """What the server does by itself, one statement a transaction, told by pgbench."""
+    folder = programs.find_postgres()
+    if folder is None or not (folder / "pgbench").exists():
+        return []
+    figures = []
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write(bare.floor_script(WALLETS))
+        script.flush()
+        for clients in (1, 8, 32):
+            options = ["--no-vacuum", "--client", str(clients), "--jobs", "2", "--time", str(max(1, round(SECONDS)))]
+            command = [folder / "pgbench", *options, "--protocol", "prepared", "--file", script.name]
+            done = subprocess.run([*command, env["DATABASE_URL"]], capture_output=True, text=True, check=True)
+            per_second, mean, count = (
+                float(re.findall(pattern, done.stdout)[0])
+                for pattern in (r"tps = ([\d.]+)", r"latency average = ([\d.]+)", r"actually processed: (\d+)")
+            )
+            figures.append(Figure(f"floor accept, pgbench, {clients} clients", per_second, mean, None, int(count)))
+    return figures
+
+
 async def measure(env: dict[str, str]) -> list[Figure]:
     """Every figure, one after the other: the pipeline first, on tables that are still small."""
     db = await asyncpg.connect(env["DATABASE_URL"])
     try:
         figures = await pipeline(env, db)
+        async with Connection.open(env["API_URL"], env["API_KEY"]) as connection:
+            for n in range(WALLETS):
+                await connection.accept(f"bench-{n}")
+            job_id = await connection.accept("bench-0")
+            await drained(db)
+        etag = f'"{await db.fetchval("SELECT version FROM video_jobs WHERE id = $1", job_id)}"'
         with alone(env):
-            for connections, wallets in ((1, WALLETS), (16, WALLETS), (64, WALLETS), (64, 1)):
-                figures.append(await accept(env, connections=connections, wallets=wallets))
+            async with bare_handler(env) as url:
+                rounds = [
+                    [*await accepts(env, where, name), await reads(env, where, f"{name} reads", job_id)]
+                    for _ in range(ROUNDS)
+                    for where, name in ((env["API_URL"], "ours"), (url, "bare"))
+                ]
+            for which in (rounds[::2], rounds[1::2]):
+                figures += [_median(list(same)) for same in zip(*which, strict=True)]
+            figures.append(await reads(env, env["API_URL"], "ours reads, all 304", job_id, etag))
+            figures += await asyncio.to_thread(_floor, env)
     finally:
         await db.close()
     return figures
 
 
+def ratios(figures: list[Figure]) -> list[Ratio]:
+    """What the figures are to each other."""
+    rate = {one.name: one.per_second for one in figures}
+    slowest = {one.name: one.p99_ms for one in figures if one.p99_ms}
+    many, hot = f"accept, 64 connections, {WALLETS} wallets", "accept, 64 connections, one wallet"
+    one = f"accept, 1 connections, {WALLETS} wallets"
+    found = [
+        Ratio(
+            "accept, 64 connections: ours to the bare handler, requests/s", rate[f"ours {many}"] / rate[f"bare {many}"]
+        ),
+        Ratio("the same, p99 (less is better)", slowest[f"ours {many}"] / slowest[f"bare {many}"]),
+        Ratio("accept, 1 connection: ours to the bare handler", rate[f"ours {one}"] / rate[f"bare {one}"]),
+        Ratio("accept: one hot wallet to many", rate[f"ours {hot}"] / rate[f"ours {many}"]),
+        Ratio("reads: ours to the bare handler", rate["ours reads"] / rate["bare reads"]),
+        Ratio("reads: 304 to the bare handler's 200", rate["ours reads, all 304"] / rate["bare reads"]),
+    ]
+    if best := max((found for name, found in rate.items() if name.startswith("floor")), default=None):
+        found.append(Ratio("accept, 64 connections: ours to the best floor", rate[f"ours {many}"] / best))
+    return found
+
+
 def show(figures: list[Figure]) -> None:
-    """A table for people and a file for machines."""
+    """Tables for people and a file for machines."""
     table = Table("figure", "per second", "p50 ms", "p99 ms", "count", title="make bench")
-    for figure in figures:
-        table.add_row(
-            figure.name, f"{figure.per_second:.0f}", f"{figure.p50_ms:.1f}", f"{figure.p99_ms:.1f}", str(figure.count)
-        )
-    Console().print(table)
+    for one in figures:
+        slowest = f"{one.p99_ms:.1f}" if one.p99_ms else "-"
+        table.add_row(one.name, f"{one.per_second:.0f}", f"{one.p50_ms:.1f}", slowest, str(one.count))
+    compared = Table("ratio", "value")
+    for ratio in ratios(figures):
+        compared.add_row(ratio.name, f"{ratio.value:.2f}")
+    Console().print(table, compared)
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
-    file = ROOT / ".local" / "bench.json"
-    file.write_text(json.dumps({"machine": machine, "figures": [asdict(figure) for figure in figures]}, indent=2))
+    told = {
+        "machine": machine,
+        "figures": [asdict(one) for one in figures],
+        "ratios": [asdict(one) for one in ratios(figures)],
+    }
+    (ROOT / ".local" / "bench.json").write_text(json.dumps(told, indent=2))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import asyncpg
 import bench
-import httpx
+from load import Connection
 from rich.console import Console
 from rich.table import Table
 
@@ -69,14 +69,9 @@ async def _measure(env: dict[str, str], replicas: int) -> Use:
 
 
 async def _fill(env: dict[str, str], jobs: int) -> None:
-    headers = {"Authorization": f"Bearer {env['API_KEY']}"}
-    async with httpx.AsyncClient(base_url=env["API_URL"], headers=headers) as client:
+    async with Connection.open(env["API_URL"], env["API_KEY"]) as connection:
         for i in range(jobs):
-            body = bench.body(f"window-{i % 7}")
-            answer = await client.post(
-                "/api/video/generate", content=body, headers={"Content-Type": "application/json"}
-            )
-            answer.raise_for_status()
+            await connection.accept(f"window-{i % 7}")
 
 
 def _submitter(env: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from reelgate_api import handlers, repository
-from reelgate_api.idempotency.in_flight import InFlight
+from reelgate_api.accepting import handlers, repository
+from reelgate_api.accepting.handlers import Acceptor
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings
 from reelgate_common.auth import ANYONE, Caller
@@ -25,24 +25,35 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def accept(db, relay, make_request):
-    """Accept a job as the route does."""
+def open_acceptor(db, relay):
+    """What accepts the jobs of one process."""
 
-    async def run(*, key=None, caller=ANYONE, database=db, settings=None, **overrides):
+    def opened(database=db, **settings):
         needed = {"database_url": "x", "amqp_url": "x", "kie_ai_api_key": "x", "public_base_url": "http://localhost"}
-        request = make_request(**overrides)
-        known = Settings(**needed | (settings or {}))
-        limiter = Limiter(db, known)
-        return await handlers.accept(
-            request,
-            key=key,
-            caller=caller,
-            db=database,
-            relay=relay,
-            settings=known,
-            limiter=limiter,
-            in_flight=InFlight(),
-        )
+        known = Settings(**needed | settings)
+        return Acceptor(database, relay, known, Limiter(db, known))
+
+    return opened
+
+
+@pytest.fixture
+def accept(open_acceptor, make_request):
+    """Accept a job as the route of a process with these settings does, or that of a given process."""
+
+    async def run(*, key=None, caller=ANYONE, acceptor=None, settings=None, **overrides):
+        acceptor = acceptor or open_acceptor(**settings or {})
+        return await acceptor.accept(make_request(**overrides), key=key, caller=caller)
+
+    return run
+
+
+@pytest.fixture
+def together(accept, open_acceptor):
+    """Accept jobs that come at the same time to one process: a dict of what is asked for, for each."""
+
+    async def run(*asked, database=None, **settings):
+        acceptor = open_acceptor(*[database] if database else [], **settings)
+        return await asyncio.gather(*(accept(acceptor=acceptor, **one) for one in asked), return_exceptions=True)
 
     return run
 
@@ -205,14 +216,86 @@ class LosesTheFirstAnswer:
         raise Unavailable("the answer was lost")
 
 
-async def test_an_answer_lost_by_the_database_is_asked_for_again(accept, fund, stored, db):
+async def test_an_answer_lost_by_the_database_is_asked_for_again(accept, open_acceptor, fund, stored, db):
     await fund()
 
-    accepted = await accept(database=LosesTheFirstAnswer(db))
+    accepted = await accept(acceptor=open_acceptor(LosesTheFirstAnswer(db)))
 
     assert await stored.status(accepted.job_id) == "pending"
     assert await stored.balance() == 96
     assert await stored.count("video_jobs") == 1
+
+
+async def test_jobs_whose_common_answer_was_lost_are_charged_once_each(together, fund, stored, db):
+    await fund("a", 8)  # for both of them, and not for either twice
+    await fund("b", 4)
+
+    asked = [{"wallet_address": wallet, "key": key} for wallet, key in (("a", "1"), ("b", None), ("a", None))]
+    accepted = await together(*asked, database=LosesTheFirstAnswer(db))
+
+    assert len({one.job_id for one in accepted}) == await stored.count("video_jobs") == 3
+    assert [one.replayed for one in accepted] == [False, False, False]
+    assert (await stored.balance("a"), await stored.balance("b")) == (0, 0)
+    assert await stored.books_balance()
+
+
+async def test_a_wallet_that_is_held_is_waited_for_by_its_own_jobs_only(together, accept, open_acceptor, fund, db):
+    await fund("held")
+    await fund("free")
+    acceptor = open_acceptor()
+    async with db.transaction() as tx:
+        await tx.execute("SELECT FROM credits WHERE wallet_address = 'held' FOR NO KEY UPDATE")
+        asked = [
+            asyncio.create_task(accept(acceptor=acceptor, wallet_address=wallet)) for wallet in ("held", "free") * 5
+        ]
+
+        await asyncio.gather(*asked[1::2])
+
+        assert not any(one.done() for one in asked[::2])
+    assert len({one.job_id for one in await asyncio.gather(*asked)}) == 10
+
+
+async def test_a_wallet_nobody_knows_fails_none_of_those_it_came_with(together, fund, stored):
+    await fund("known")
+
+    nobody, known = await together({"wallet_address": "nobody"}, {"wallet_address": "known"})
+
+    assert isinstance(nobody, InsufficientCredits)
+    assert await stored.status(known.job_id) == "pending"
+
+
+async def test_a_job_that_cannot_be_stored_fails_none_of_those_it_came_with(together, fund, stored):
+    await fund()
+
+    bad, good = await together({"metadata": {"text": "\x00"}}, {})  # which no route lets through
+
+    assert isinstance(bad, Exception)
+    assert await stored.status(good.job_id) == "pending"
+    assert await stored.balance() == 96
+
+
+async def test_credit_for_one_is_not_refused_because_of_those_who_wanted_it_before(together, fund, stored):
+    """The dear one is counted before the cheap one, and does not get it."""
+    await fund(amount=4)
+
+    dear, cheap = await together({"model": "veo3"}, {})
+
+    assert isinstance(dear, InsufficientCredits)
+    assert await stored.ledger(cheap.job_id) == {"charge": -4}
+
+
+async def test_each_of_many_at_once_is_told_what_came_of_its_own(together, fund, stored):
+    for n in range(10):
+        await fund(f"wallet-{n}", 4 * (n + 1))
+
+    results = await together(*({"wallet_address": f"wallet-{n % 10}", "key": f"k{n}"} for n in range(150)))
+
+    for n, result in enumerate(results):
+        if isinstance(result, handlers.Accepted):
+            assert (await stored.job(result.job_id)).wallet_address == f"wallet-{n % 10}"
+    accepted = [n % 10 for n, result in enumerate(results) if isinstance(result, handlers.Accepted)]
+    assert [accepted.count(n) for n in range(10)] == list(range(1, 11))
+    assert await stored.books_balance()
 
 
 async def test_a_wallet_with_credit_for_ten_gets_ten_of_a_hundred(accept, fund, stored):

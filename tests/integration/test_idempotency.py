@@ -10,6 +10,7 @@ import httpx
 import pytest
 from api_client import api_settings, calling, opened
 
+from reelgate_api.accepting.handlers import Acceptor
 from reelgate_api.app import create_app
 from reelgate_api.idempotency.in_flight import InFlight
 from reelgate_common import auth, keys
@@ -38,7 +39,9 @@ async def hurried(database_url, broker):
     """An API where a repeat is told at once that the first is under way."""
     app = create_app(api_settings(database_url, broker))
     async with app.router.lifespan_context(app) as state:
-        parts = replace(state["parts"], in_flight=InFlight(patience_seconds=0))
+        known = state["parts"]
+        hurried = Acceptor(known.db, known.relay, known.settings, known.limiter, in_flight=InFlight(patience_seconds=0))
+        parts = replace(known, acceptor=hurried)
         async with calling(app, parts) as client:
             yield client
 

@@ -1,8 +1,11 @@
 """Who asks: the holder of an API key, or of a session that a wallet's signature opened."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
+
+import asyncpg
 
 from reelgate_common.db import Connection
 from reelgate_common.domain.errors import NotAuthenticated
@@ -58,23 +61,37 @@ async def find_caller(db: Connection, token: str) -> Caller:
     """
     if token.startswith(SESSION_PREFIX):
         return await _find_session(db, token)
-    return await _find_key(db, token)
+    [caller] = await find_keys(db, [token])
+    return known(caller)
 
 
-async def _find_key(db: Connection, key: str) -> Caller:
-    row = await db.fetchrow(
+def known(caller: Caller | None) -> Caller:
+    """A key's caller; NotAuthenticated when there is none."""
+    if caller is None:
+        raise NotAuthenticated("This API key is unknown, revoked or expired")
+    return caller
+
+
+async def find_keys(db: Connection, keys: Sequence[str]) -> list[Caller | None]:
+    """Who each of these keys belongs to; None for one that is unknown or over."""
+    hashes = [hash_secret(key) for key in keys]
+    rows = await db.fetch(
         """
-        SELECT id, scopes, wallets,
+        SELECT key_hash, id, scopes, wallets,
                last_used_at IS NULL OR last_used_at < now() - interval '1 min' AS use_is_news
           FROM api_keys
-         WHERE key_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+         WHERE key_hash = ANY($1) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
         """,
-        hash_secret(key),
+        list(set(hashes)),
     )
-    if row is None:
-        raise NotAuthenticated("This API key is unknown, revoked or expired")
-    if row["use_is_news"]:
-        await _note_use(db, row["id"])
+    for row in rows:
+        if row["use_is_news"]:
+            await _note_use(db, row["id"])
+    callers = {row["key_hash"]: _caller(row) for row in rows}
+    return [callers.get(one) for one in hashes]
+
+
+def _caller(row: asyncpg.Record) -> Caller:
     wallets = row["wallets"]
     return Caller(str(row["id"]), tuple(wallets) if wallets is not None else None, frozenset(row["scopes"]))
 

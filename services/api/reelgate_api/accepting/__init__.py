@@ -1,0 +1,1 @@
+"""Accepting jobs: one statement for all that come at the same time."""

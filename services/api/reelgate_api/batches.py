@@ -1,0 +1,75 @@
+"""What is asked for at the same time is done together."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+from typing import Generic, TypeVar
+
+from reelgate_common.domain.errors import Unavailable
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+_MOST_TOGETHER = 100
+_MOST_WAITING = 2_000  # more would only wait until their callers have given up
+
+
+class Batches(Generic[A, R]):
+    """Hands arguments to `act`, as many at a time as came while it was busy with earlier ones.
+
+    Nobody waits for company: a lone argument is handed on at once, and batches get as large as the load makes them.
+    `act` answers for each argument, in order. An error `of_one` of several is no reason to fail the others: each is
+    then tried by itself.
+    """
+
+    def __init__(
+        self,
+        act: Callable[[Sequence[A]], Awaitable[Sequence[R]]],
+        *,
+        of_one: Callable[[Exception], bool] = lambda _: False,
+    ) -> None:
+        self._act = act
+        self._of_one = of_one
+        self._waiting: deque[tuple[A, asyncio.Future[R]]] = deque()
+        self._worker: asyncio.Task[None] | None = None
+
+    async def __call__(self, argument: A) -> R:
+        """What came of one argument, or its error; Unavailable at once when too many wait.
+
+        An argument whose caller is cancelled meanwhile is acted on all the same.
+        """
+        if len(self._waiting) >= _MOST_WAITING:
+            raise Unavailable("too many requests wait for the database")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        self._waiting.append((argument, future))
+        if self._worker is None:
+            # It works for many, so in the context of none: an entry in the log shall not name another's request.
+            self._worker = loop.create_task(self._work(), context=Context())
+        return await future
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                together = min(len(self._waiting), _MOST_TOGETHER)
+                await self._settle([self._waiting.popleft() for _ in range(together)])
+        finally:
+            self._worker = None  # in the same step as nobody was found waiting: the next caller starts another
+
+    async def _settle(self, batch: list[tuple[A, asyncio.Future[R]]]) -> None:
+        try:
+            results = await self._act([argument for argument, _ in batch])
+        except BaseException as error:
+            if isinstance(error, Exception) and len(batch) > 1 and self._of_one(error):
+                await asyncio.gather(*(self._settle([one]) for one in batch))
+                return
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for (_, future), result in zip(batch, results, strict=True):
+                if not future.done():
+                    future.set_result(result)

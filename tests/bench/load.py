@@ -1,0 +1,101 @@
+"""A load generator that costs little: callers on kept-alive connections, each waiting for its answer."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import statistics
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+SECONDS = float(os.environ.get("BENCH_SECONDS", "5"))  # per figure
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured line."""
+
+    name: str
+    per_second: float
+    p50_ms: float
+    p99_ms: float | None  # None where only the mean is known, which then stands for p50
+    count: int
+
+
+def figure(name: str, latencies: list[float], elapsed: float) -> Figure:
+    """Sum latencies up, in seconds."""
+    if len(latencies) < 2:
+        raise RuntimeError(f"{name}: too few to measure")
+    cuts = statistics.quantiles(latencies, n=100)
+    return Figure(name, len(latencies) / elapsed, cuts[49] * 1000, cuts[98] * 1000, len(latencies))
+
+
+class Connection:
+    """The least HTTP/1.1 client there is."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str) -> None:
+        """Take an open connection and the lines that every request has."""
+        self._reader, self._writer, self._head = reader, writer, head
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, url: str, key: str) -> AsyncIterator["Connection"]:
+        """One kept-alive connection."""
+        address = urlsplit(url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        try:
+            yield cls(reader, writer, f"Host: {address.netloc}\r\nAuthorization: Bearer {key}\r\n")
+        finally:
+            writer.close()
+
+    async def ask(self, line: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+        """Send one request, such as `POST /path`, and return status and body of its answer."""
+        given = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+        if body:
+            given += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self._writer.write(f"{line} HTTP/1.1\r\n{self._head}{given}\r\n".encode() + body)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        status = int(head.split(b" ", 2)[1])
+        if status == 304:
+            return status, b""
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        return status, await self._reader.readexactly(int(length.split(b":")[1]))
+
+    async def accept(self, wallet: str) -> str:
+        """Ask for a job like the guide's, under a key of its own; its id."""
+        body = json.dumps(
+            {
+                "wallet_address": wallet,
+                "prompt": f"A character waving hello {uuid.uuid4()}",
+                "image_urls": ["https://example.com/image.png"],
+                "aspect_ratio": "landscape",
+            }
+        ).encode()
+        status, answer = await self.ask("POST /api/video/generate", body, Idempotency_Key=uuid.uuid4().hex)
+        if status != 202:
+            raise RuntimeError(f"accept answered {status}")
+        job_id: str = json.loads(answer)["job_id"]
+        return job_id
+
+
+async def drive(
+    name: str, url: str, key: str, *, connections: int, act: Callable[[Connection, int], Awaitable[object]]
+) -> Figure:
+    """Have callers act one time after the other, `await act(connection, n)` with n from 0, for a while."""
+    latencies: list[float] = []
+    numbers = itertools.count()
+    started = time.perf_counter()
+    until = started + SECONDS
+
+    async def caller() -> None:
+        async with Connection.open(url, key) as connection:
+            while (begun := time.perf_counter()) < until:
+                await act(connection, next(numbers))
+                latencies.append(time.perf_counter() - begun)
+
+    await asyncio.gather(*(caller() for _ in range(connections)))
+    return figure(name, latencies, time.perf_counter() - started)
