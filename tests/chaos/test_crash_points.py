@@ -153,6 +153,7 @@ async def test_submitter_dies_after_the_claim_before_the_send(rig, client, promp
     await rig.start("submitter")
 
     await rig.reached(job_id, "failed")
+    await rig.at_rest()  # its refund follows
     assert await sent(rig, prompt) == 0
     assert await rig.timeline(job_id) == ["accepted", "claimed", "unknown", "failed", "refunded"]
 

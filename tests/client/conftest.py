@@ -38,7 +38,7 @@ def make_key(stack):
 
     def make(*wallets):
         named = [word for wallet in wallets for word in ("--wallet", wallet)]
-        return json.loads(stack._reelgate("keys", "create", "client", *named, "--json"))["key"]
+        return json.loads(stack.command("keys", "create", "client", *named, "--json"))["key"]
 
     return make
 
@@ -81,11 +81,11 @@ def paused(stack):
 
     @asynccontextmanager
     async def block():
-        await asyncio.to_thread(stack._reelgate, "pause", "--reason", "tests")
+        await asyncio.to_thread(stack.command, "pause", "--reason", "tests")
         try:
             yield
         finally:
-            await asyncio.to_thread(stack._reelgate, "resume")
+            await asyncio.to_thread(stack.command, "resume")
 
     return block
 

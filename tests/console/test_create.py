@@ -173,13 +173,13 @@ async def test_images_come_from_files_and_from_addresses(studio, tmp_path, jobs_
 
 
 async def test_a_job_that_waits_can_be_canceled(studio, stack, jobs_of):
-    stack._reelgate("pause", "--reason", "a test")
+    stack.command("pause", "--reason", "a test")
     try:
         await create(studio, "A clock")
         await studio.click("button", "Cancel it")
         await studio.says("Canceled", "4 credits were given back.")
     finally:
-        stack._reelgate("resume")
+        stack.command("resume")
 
     assert [job["status"] for job in await jobs_of()] == ["canceled"]
 

@@ -76,7 +76,7 @@ async def test_generate_waits_tells_each_step_and_saves_the_video(reelgate, wall
 
     assert (code, out) == (0, f"{file}\n"), err
     assert b"ftyp" in file.read_bytes()[:16]
-    assert err.splitlines()[-2:] == ["processing: submitted", "completed"]
+    assert [line.partition(":")[0] for line in err.splitlines()[-2:]] == ["processing", "completed"]
 
 
 async def test_without_a_place_to_save_it_the_videos_url_is_the_output(reelgate, wallet):
@@ -226,6 +226,8 @@ async def test_the_doctor_says_whether_the_key_of_the_webhooks_is_the_right_one(
         ({"KIE_AI_API_KEY": ""}, "Kie.ai", "KIE_AI_API_KEY: is not set"),
         ({"KIE_AI_API_ENDPOINT": "http://127.0.0.1:9"}, "Kie.ai", "no usable answer"),
         ({"PUBLIC_BASE_URL": "http://127.0.0.1:9"}, "callback URL", "not reachable"),
+        ({"CALLBACK_BASE_URL": "http://127.0.0.1:9"}, "callback URL", "not reachable"),
+        ({"CUSTODY_URL": "file:///dev/null/videos"}, "bucket", "file:///dev/null/videos"),
     ],
 )
 async def test_the_doctor_names_what_is_away_and_looks_at_the_rest(reelgate, settings, what, said):
@@ -235,6 +237,13 @@ async def test_the_doctor_names_what_is_away_and_looks_at_the_rest(reelgate, set
     assert found[what][0] == "bad"
     assert said in found[what][1]
     assert [name for name, (state, _) in found.items() if state == "bad"] == [what]
+
+
+async def test_the_doctor_tries_the_bucket_and_leaves_nothing_there(reelgate, tmp_path):
+    _, found = await states(reelgate, CUSTODY_URL=f"file://{tmp_path}/videos")
+
+    assert found["bucket"] == ("good", f"file://{tmp_path}/videos can be written, read and deleted")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 async def test_the_doctor_finds_a_queue_that_is_gone_or_another(reelgate, stack):

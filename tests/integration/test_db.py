@@ -89,6 +89,22 @@ async def test_cut_connections_are_replaced(narrow, stored):
     assert await works(narrow)
 
 
+async def test_a_table_that_an_upgrade_changed_is_read_anew_by_the_next_try(narrow, stored):
+    """A plan made before is refused then, once: to be tried again, and no mistake of ours."""
+
+    async def look():
+        async with narrow.transaction() as tx:
+            return await tx.fetch("SELECT * FROM changing")
+
+    await stored.run("CREATE TABLE changing (a integer)")
+    await look()
+    await stored.run("ALTER TABLE changing ADD COLUMN b integer")
+    with pytest.raises(Unavailable):
+        await look()
+
+    assert await look() == []
+
+
 async def test_a_mistake_of_ours_is_no_outage(narrow):
     with pytest.raises(asyncpg.UndefinedTableError):
         async with narrow.connection() as connection:

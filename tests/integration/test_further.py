@@ -152,6 +152,20 @@ async def test_the_same_upgrade_is_not_sold_twice_however_many_ask_at_once(api, 
     assert before - await stored.balance() == 8
 
 
+async def test_a_video_that_goes_while_it_is_asked_for_is_not_there(api, make_job, stored, db):
+    source = await make_job(JobStatus.COMPLETED)
+    before = await stored.balance()
+    async with db.transaction() as tx:
+        await tx.execute("DELETE FROM video_jobs WHERE id = $1", source.id)
+        asked = asyncio.create_task(upgrade(api, source))
+        while not await stored.value("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+            assert not asked.done()
+    answer = await asked
+
+    assert answer.status_code == 404
+    assert await stored.balance() == before
+
+
 async def test_the_same_key_gives_the_same_upgrade_and_charges_once(api, make_job, stored):
     source, key = await make_job(JobStatus.COMPLETED), {"Idempotency-Key": "once"}
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from api_client import api_settings, opened
 
-from reelgate_api import repository
+from reelgate_api.accepting import repository
 from reelgate_api.limits import repository as limits
 from reelgate_common import auth, keys
 from reelgate_common.domain.job import JobStatus

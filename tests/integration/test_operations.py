@@ -8,7 +8,7 @@ import pytest
 from api_client import api_settings, opened
 
 from reelgate_api.operations import repository
-from reelgate_common import keys, topology
+from reelgate_common import backlog, keys, topology
 from reelgate_common.auth import ADMIN
 from reelgate_common.domain.job import JobStatus
 from reelgate_common.ids import first_id, new_id
@@ -231,8 +231,9 @@ async def test_what_is_long_over_is_not_read(fund, stored, db, make_job):
     async with db.transaction() as tx:
         before = await tx.fetchval(_PAGES)
 
-        await repository.standing(tx, list(JobStatus)[:4], at_most=10_000)
-        await repository.waiting(tx, at_most=10_000)
+        await backlog.standing(tx, list(JobStatus)[:4], at_most=10_000)
+        await backlog.waiting(tx, at_most=10_000)
+        await backlog.due(tx, at_most=10_000)
         await repository.history(tx, bucket=timedelta(minutes=1), **span)
         await repository.outcomes(tx, **span)
         await repository.latency(tx, **span)

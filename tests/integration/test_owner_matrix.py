@@ -62,6 +62,9 @@ ENDPOINTS = [
     E("POST", "/api/video/jobs/{id}/cancel", JOBS, 200, 404, id="{pending}"),
     E("GET", "/api/video/jobs/{id}/timeline", READ, 200, 404, id="{done}"),
     E("GET", "/api/video/jobs/{id}/receipt", READ, 200, 404, id="{done}"),
+    E("GET", "/api/video/jobs/{id}/content", READ, 409, 404, id="{pending}"),
+    E("HEAD", "/api/video/jobs/{id}/content", READ, 409, 404, id="{pending}"),
+    E("DELETE", "/api/video/jobs/{id}/content", JOBS, 200, 404, id="{done}"),
     E("GET", "/api/video/jobs", READ, 200, 200),
     E("GET", "/api/video/jobs/{id}/events", READ, 200, 404, id="{pending}"),
     E("POST", "/api/video/manual-callback", JOBS, 400, 404, json={"taskId": "{task}"}),
@@ -106,6 +109,8 @@ ENDPOINTS = [
     E("POST", "/api/auth/sign-in", ANYONE, 400, 400, json={}),
     E("GET", "/api/video/kie-ai-callback", ANYONE, 503, 503),  # no callback service stands behind it here
     E("POST", "/api/video/kie-ai-callback", ANYONE, 503, 503),
+    E("GET", "/api/video/files/{id}/{name}", ANYONE, 404, 404, id="{done}"),  # for whoever has the link
+    E("HEAD", "/api/video/files/{id}/{name}", ANYONE, 404, 404, id="{done}"),
     E("GET", "/api/status", ANYONE, 200, 200),
     E("GET", "/", ANYONE, 404, 404),  # for programs; browsers are sent to the console
     E("GET", "/console", ANYONE, 200, 200),
@@ -126,7 +131,7 @@ def name(endpoint):
 
 
 def test_every_route_stands_in_the_table():
-    app = create_app(Settings.model_construct())
+    app = create_app(Settings.model_construct(public_base_url="https://gateway.example"))
     routes = [
         f"{method} {route.path}"
         for route in iter_route_contexts(app.routes)

@@ -13,7 +13,6 @@ from reelgate_common.messages import JobFailed, JobRequested
 from reelgate_common.verification import Verifier
 from reelgate_reconciler.handlers import Reconciler
 from reelgate_reconciler.settings import Settings
-from reelgate_submitter import repository as submitter_repository
 
 NEEDED = {"database_url": "x", "amqp_url": "x", "kie_ai_api_key": "x"}
 GENERATING = Generating(prompt=None, callback_url=None)
@@ -94,7 +93,7 @@ def resubmitted(overdue, end_overdue, stored, cast, token):
     async def make():
         job = await overdue(JobStatus.UNKNOWN)
         await end_overdue(submit_unknown_policy="resubmit")
-        second = await cast(submitter_repository.add_attempt, new_id(), job.id, token_hash=b"x")
+        second = await cast(attempts.add, new_id(), job.id, token_hash=b"x")
         await stored.run(
             """
             UPDATE video_jobs SET status = 'submitting', next_attempt_at = NULL, attempt_id = $2,

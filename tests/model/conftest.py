@@ -12,7 +12,7 @@ pytest.register_assert_rewrite("promises", "worlds")
 
 import worlds  # noqa: E402 -- after its assertions were registered
 
-from reelgate_api import handlers as api  # noqa: E402
+from reelgate_api.accepting import handlers as accepting  # noqa: E402
 from reelgate_common import slots  # noqa: E402
 from reelgate_common.db import Database  # noqa: E402
 from reelgate_common.settings import PostgresSettings  # noqa: E402
@@ -32,7 +32,7 @@ def quiet():
 async def begin(database_url, quiet, monkeypatch):
     """Begin a world: `begin(history, kinds, truth=…, late=…)`."""
     monkeypatch.setattr(submitter, "_RECORD_RETRY_SECONDS", 0)
-    monkeypatch.setattr(api, "_BETWEEN_TRIES_SECONDS", 0)
+    monkeypatch.setattr(accepting, "_BETWEEN_TRIES_SECONDS", 0)
     observer = await asyncpg.connect(database_url)
     async with Database.open(PostgresSettings(database_url=database_url)) as db:
         async with db.transaction() as tx:  # that every run takes the same steps

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from reelgate_api import handlers as api
-from reelgate_api.idempotency.in_flight import InFlight
+from reelgate_api.accepting.handlers import Acceptor
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings as ApiSettings
 from reelgate_callback import handlers as callback
@@ -134,16 +134,8 @@ class LifeOfJobs(RuleBasedStateMachine):
         asked = self.tools["make_request"](wallet_address=wallet, prompt=PROMPT)
         chosen = ApiSettings(**NEEDED)
         try:
-            accepted = await api.accept(
-                asked,
-                key=key,
-                caller=ANYONE,
-                db=self.db,
-                relay=self.relay,
-                settings=chosen,
-                limiter=Limiter(self.db, chosen),
-                in_flight=InFlight(),
-            )
+            acceptor = Acceptor(self.db, self.relay, chosen, Limiter(self.db, chosen))
+            accepted = await acceptor.accept(asked, key=key, caller=ANYONE)
         except InsufficientCredits:
             return
         if accepted.job_id not in self.jobs:

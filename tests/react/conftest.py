@@ -153,6 +153,6 @@ def charges(stack, wallet):
 @pytest.fixture
 def paused(stack):
     """Nothing is sent until `resume()`: jobs stay pending."""
-    stack._reelgate("pause", "--reason", "a test holds jobs back")
-    yield SimpleNamespace(resume=lambda: stack._reelgate("resume"))
-    stack._reelgate("resume")
+    stack.command("pause", "--reason", "a test holds jobs back")
+    yield SimpleNamespace(resume=lambda: stack.command("resume"))
+    stack.command("resume")

@@ -163,8 +163,8 @@ class Gateway:
         sent_again = [dict(row) for row in await self.sql(SENT_AGAIN)]
         assert (billed_again, sent_again) == ({}, [])
         books, parked = await asyncio.gather(
-            asyncio.to_thread(self._reelgate, "ledger", "verify"),
-            asyncio.to_thread(self._reelgate, "dead-letters", "list", "--json"),
+            asyncio.to_thread(self.command, "ledger", "verify"),
+            asyncio.to_thread(self.command, "dead-letters", "list", "--json"),
         )
         assert (books, parked) == ("every rule holds", "[]")
 
@@ -180,7 +180,8 @@ class Gateway:
         }
         assert wrong == set()
 
-    def _reelgate(self, *words: str) -> str:
+    def command(self, *words: str) -> str:
+        """What `reelgate` says to these words."""
         done = subprocess.run(
             [sys.executable, "-m", "reelgate_cli", *words],
             env=os.environ | self.env,

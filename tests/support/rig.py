@@ -87,16 +87,23 @@ class Rig(Gateway):
         self._name = f"rig_{uuid4().hex[:8]}"
         self._logs = servers.home / self._name
         self._services: dict[str, Service] = {}
+        self._envs: dict[str, dict[str, str]] = {}
         # (who connects, to whom); such as ("submitter", "vendor") or ("simulator", "callback")
         self.lines: dict[tuple[str, str], FaultProxy] = {}
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, servers: Servers, *, replicas: int = 1, **settings: str) -> AsyncIterator["Rig"]:
-        """A running gateway on a database and in queues of its own, with so many processes of each service."""
+    async def open(
+        cls, servers: Servers, *, replicas: int = 1, twice: tuple[str, ...] = (), **settings: str
+    ) -> AsyncIterator["Rig"]:
+        """A running gateway on a database and in queues of its own, with so many processes of each service.
+
+        Of those that stand in `twice` there is one more.
+        """
         rig = cls(servers, QUICK | settings)
+        names = [f"{service}-{n}" if n > 1 else service for n in range(1, replicas + 1) for service in SERVICES]
         async with rig._stack:
-            await rig._lay_out(replicas)
+            await rig._lay_out([*names, *(f"{service}-{replicas + 1}" for service in twice)])
             try:
                 await rig._start_all()
                 yield rig
@@ -119,6 +126,16 @@ class Rig(Gateway):
         self._services[name].spawn()
         async with httpx.AsyncClient(trust_env=False) as client:
             await self._services[name].ready(client)
+
+    async def restart(self, name: str, **settings: str) -> None:
+        """Kill it, and start it with other settings; without any, with those it had at first."""
+        await self.kill(name)
+        self._services[name] = self._service(name, self._services[name].port, self._envs[name] | settings)
+        await self.start(name)
+
+    def url(self, name: str) -> str:
+        """Where a process listens."""
+        return self._services[name].url
 
     async def kill(self, name: str) -> None:
         """SIGKILL it, and return when it is gone."""
@@ -211,9 +228,8 @@ class Rig(Gateway):
 
     # Set-up --------------------------------------------------------------------------------------------
 
-    async def _lay_out(self, replicas: int) -> None:
+    async def _lay_out(self, names: list[str]) -> None:
         """Decide on ports, open the proxies, create the schema and the keys."""
-        names = [f"{service}-{n}" if n > 1 else service for n in range(1, replicas + 1) for service in SERVICES]
         port = {name: ports.choose() for name in [*names, "simulator"]}
         database, broker = await self._own_database(), self.servers.rabbit.url
         simulator = f"http://127.0.0.1:{port['simulator']}"
@@ -234,7 +250,8 @@ class Rig(Gateway):
                 "KIE_AI_API_ENDPOINT": await self._through(name, "vendor", simulator),
             }
             clock = {"PYTHONPATH": str(_WRONG_CLOCK), "WRONG_CLOCK": str(self._clock(name))}
-            self._services[name] = self._service(name, port[name], common | lines | clock)
+            self._envs[name] = common | lines | clock
+            self._services[name] = self._service(name, port[name], self._envs[name])
         self._services["simulator"] = self._service("simulator", port["simulator"], common)
         log = self._logs / "migrate.log"
         await commandline.migrate(common | direct, CHECKOUT, log)

@@ -12,7 +12,7 @@ import promises
 from explorer import Actor
 
 from reelgate_api import handlers as api
-from reelgate_api.idempotency.in_flight import InFlight
+from reelgate_api.accepting.handlers import Acceptor
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings as ApiSettings
 from reelgate_callback import handlers as callback
@@ -208,16 +208,8 @@ class World:
         request = VideoRequest(wallet_address=self.wallet, **REQUEST)
         settings = _settings(ApiSettings)
         try:
-            accepted = await api.accept(
-                request,
-                key=key,
-                caller=OPERATOR,
-                db=db,
-                relay=self.relay,
-                settings=settings,
-                limiter=Limiter(db, settings),
-                in_flight=InFlight(),
-            )
+            acceptor = Acceptor(db, self.relay, settings, Limiter(db, settings))
+            accepted = await acceptor.accept(request, key=key, caller=OPERATOR)
         except InsufficientCredits:
             return
         self.job_id = self.job_id or accepted.job_id

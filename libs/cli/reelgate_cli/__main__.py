@@ -13,12 +13,12 @@ import asyncpg
 import typer
 
 from reelgate_cli import credits as credit_commands
-from reelgate_cli import dead_letters, doctor, keys, videos
-from reelgate_common import audit, breaker, bus, logs, migrations
+from reelgate_cli import data, dead_letters, doctor, keys, videos
+from reelgate_common import audit, breaker, bus, logs, migrations, restored
 from reelgate_common.connection import TROUBLE, connect
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import Unavailable
-from reelgate_common.settings import BadSettings, LogSettings, PostgresSettings, RabbitSettings, load
+from reelgate_common.settings import BadSettings, JobSettings, LogSettings, PostgresSettings, RabbitSettings, load
 
 T = TypeVar("T")
 
@@ -33,6 +33,9 @@ app.add_typer(ledger_app, name="ledger")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command()(credit_commands.grant)
 app.command()(doctor.doctor)
+app.command()(data.archive)
+app.command()(data.prune)
+app.command()(data.erase)
 videos.register(app)
 
 
@@ -40,7 +43,7 @@ videos.register(app)
 def configure() -> None:
     """Speak like the services do."""
     settings = load(LogSettings)
-    logs.configure("cli", level="CRITICAL", as_json=settings.log_format == "json")
+    logs.configure("cli", level="CRITICAL", form=settings.log_format)
     logging.disable()  # what goes wrong is said by the command; its output may be read by a script
 
 
@@ -71,6 +74,25 @@ def resume() -> None:
     """Let sends go on after `reelgate pause`."""
     was_paused = asyncio.run(_in_transaction(breaker.resume))
     typer.echo("sends go on" if was_paused else "nothing was paused")
+
+
+@app.command("restored")
+def take_up_again(
+    *,
+    nothing_sent: Annotated[
+        bool, typer.Option("--nothing-sent", help="All was stopped before the backup: pending jobs were never sent.")
+    ] = False,
+) -> None:
+    """After a backup was restored: doubt the jobs that may have been sent since it was taken, then let sends go on."""
+    count, resumed = asyncio.run(_take_up_again(nothing_sent=nothing_sent))
+    typer.echo(f"{count} pending jobs may have been sent: refunded at the deadline" if count else "no job is in doubt")
+    typer.echo("sends go on" if resumed else "sends were not stopped by a restore: nothing to resume")
+
+
+async def _take_up_again(*, nothing_sent: bool) -> tuple[int, bool]:
+    async with Database.open(load(PostgresSettings)) as db:
+        count = 0 if nothing_sent else await restored.doubt_pending(db, load(JobSettings))
+        return count, await restored.resume(db)
 
 
 @app.command()

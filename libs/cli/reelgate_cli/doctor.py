@@ -3,11 +3,11 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import aio_pika
 import aiormq.exceptions
@@ -15,6 +15,8 @@ import asyncpg
 import httpx
 import typer
 
+from reelgate_cli import bucket
+from reelgate_cli.findings import Found, Look, bad, doubtful, good
 from reelgate_common import audit, breaker, bus, migrations, topology
 from reelgate_common.connection import TROUBLE, connect
 from reelgate_common.db import Database
@@ -22,42 +24,16 @@ from reelgate_common.domain.errors import Unavailable
 from reelgate_common.kie.client import KieClient
 from reelgate_common.settings import (
     BadSettings,
+    CallbackUrlSettings,
     KieSettings,
     PostgresSettings,
-    PublicUrlSettings,
     RabbitSettings,
     load,
 )
 
-_CALLBACK_PATH = "/api/video/kie-ai-callback"
 _SKEW_SECONDS = 30  # deadlines are minutes; the vendor's timestamps are believed for five
 _OLD_SECONDS = 60  # a message that is due leaves the outbox within a second or two
 _SECONDS = 10  # for each look
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What one look came to."""
-
-    what: str
-    state: Literal["good", "doubtful", "bad"]
-    says: str
-    fix: str | None = None
-
-
-Look = Callable[[], AsyncIterator[Found]]
-
-
-def _good(what: str, says: str) -> Found:
-    return Found(what=what, state="good", says=says)
-
-
-def _doubtful(what: str, says: str, fix: str) -> Found:
-    return Found(what=what, state="doubtful", says=says, fix=fix)
-
-
-def _bad(what: str, says: str, fix: str) -> Found:
-    return Found(what=what, state="bad", says=says, fix=fix)
 
 
 async def _database() -> AsyncIterator[Found]:
@@ -65,23 +41,23 @@ async def _database() -> AsyncIterator[Found]:
     try:
         probe = await asyncpg.connect(settings.database_url.get_secret_value(), timeout=5)
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        yield _bad("database", f"not reachable: {error or type(error).__name__}", "check DATABASE_URL and the server")
+        yield bad("database", f"not reachable: {error or type(error).__name__}", "check DATABASE_URL and the server")
         return
     await probe.close()
     async with Database.open(settings) as db:
         try:
             await migrations.check(db)
         except migrations.SchemaMismatch as error:
-            yield _bad("schema", str(error), "run `reelgate migrate` of the newest release that is running")
+            yield bad("schema", str(error), "run `reelgate migrate` of the newest release that is running")
             return
-        yield _good("schema", "as this release needs it")
+        yield good("schema", "as this release needs it")
         async for found in _in_database(db):
             yield found
         findings = await audit.verify(db)
         if findings:
-            yield _bad("ledger", f"{len(findings)} rules are broken", "see `reelgate ledger verify`")
+            yield bad("ledger", f"{len(findings)} rules are broken", "see `reelgate ledger verify`")
         else:
-            yield _good("ledger", "every rule holds")
+            yield good("ledger", "every rule holds")
 
 
 async def _in_database(db: Database) -> AsyncIterator[Found]:
@@ -107,18 +83,18 @@ async def _in_database(db: Database) -> AsyncIterator[Found]:
     yield _clock("clock of the database", skew)
     yield _signatures({row["signature"]: row["count"] for row in signed})
     if row["late"]:
-        yield _bad("outbox", f"{row['late']} messages should have left", "are the broker and the services up?")
+        yield bad("outbox", f"{row['late']} messages should have left", "are the broker and the services up?")
     else:
-        yield _good("outbox", "nothing is late")
+        yield good("outbox", "nothing is late")
     if trouble:
         since = f"since {trouble.since:%Y-%m-%d %H:%M} UTC"
-        yield _bad(
+        yield bad(
             "sends", f"stopped {since}: {trouble.reason}", f"{row['pending']} jobs wait; they go on by themselves"
         )
     else:
-        yield _good("sends", f"go; {row['pending']} jobs wait for theirs")
+        yield good("sends", f"go; {row['pending']} jobs wait for theirs")
     if row["unknown"]:
-        yield _doubtful(
+        yield doubtful(
             "unknown sends",
             f"of {row['unknown']} jobs nobody can say whether Kie.ai took them",
             "the callback tells, or SUBMIT_UNKNOWN_DEADLINE ends it; see the timeline of one",
@@ -127,21 +103,21 @@ async def _in_database(db: Database) -> AsyncIterator[Found]:
 
 def _signatures(seen: dict[str, int]) -> Found:
     """What the day's webhooks say about KIE_WEBHOOK_HMAC_KEY."""
-    total, good = sum(seen.values()), seen.get("good", 0)
+    total, right = sum(seen.values()), seen.get("good", 0)
     if not total:
-        return _good("webhook signatures", "none were checked today")
-    if good == total:
-        return _good("webhook signatures", f"all {total} of today are good")
+        return good("webhook signatures", "none were checked today")
+    if right == total:
+        return good("webhook signatures", f"all {total} of today are good")
     others = ", ".join(f"{count} {name}" for name, count in sorted(seen.items()) if name != "good")
-    fix = "missing: Kie.ai signs nothing yet; old: a clock is wrong" if good or "bad" not in seen else ""
+    fix = "missing: Kie.ai signs nothing yet; old: a clock is wrong" if right or "bad" not in seen else ""
     fix = fix or "KIE_WEBHOOK_HMAC_KEY is not the key of Kie.ai's settings page"
-    return _doubtful("webhook signatures", f"of {total} today {others}", fix)
+    return doubtful("webhook signatures", f"of {total} today {others}", fix)
 
 
 def _clock(what: str, skew: float) -> Found:
     if skew > _SKEW_SECONDS:
-        return _bad(what, f"differs from this machine's by {skew:.0f} s", "run NTP on both")
-    return _good(what, "agrees with this machine's")
+        return bad(what, f"differs from this machine's by {skew:.0f} s", "run NTP on both")
+    return good(what, "agrees with this machine's")
 
 
 async def _broker() -> AsyncIterator[Found]:
@@ -150,13 +126,13 @@ async def _broker() -> AsyncIterator[Found]:
         async with connect(settings, "reelgate-doctor") as connection:
             missing = [name for name in _queues() if not await _stands(connection, name)]
             if missing:
-                yield _bad("topology", f"missing: {', '.join(missing)}", "run `reelgate topology repair`")
+                yield bad("topology", f"missing: {', '.join(missing)}", "run `reelgate topology repair`")
             else:
                 yield await _same_arguments(connection)
             if topology.PARKED not in missing:
                 yield await _parked(connection)
     except TROUBLE as error:
-        yield _bad("broker", f"not reachable: {error or type(error).__name__}", "check AMQP_URL and the server")
+        yield bad("broker", f"not reachable: {error or type(error).__name__}", "check AMQP_URL and the server")
 
 
 def _queues() -> list[str]:
@@ -177,16 +153,16 @@ async def _same_arguments(connection: aio_pika.abc.AbstractConnection) -> Found:
     try:
         await bus.declare(connection)  # changes nothing where everything stands
     except aiormq.exceptions.ChannelPreconditionFailed as error:
-        return _bad("topology", f"differs: {error}", "delete that queue when it is empty; the reconciler makes it anew")
-    return _good("topology", "as this release declares it")
+        return bad("topology", f"differs: {error}", "delete that queue when it is empty; the reconciler makes it anew")
+    return good("topology", "as this release declares it")
 
 
 async def _parked(connection: aio_pika.abc.AbstractConnection) -> Found:
     async with connection.channel() as channel:
         count = (await channel.declare_queue(topology.PARKED, passive=True)).declaration_result.message_count
     if count:
-        return _doubtful("dead letters", f"{count} messages failed every round", "see `reelgate dead-letters list`")
-    return _good("dead letters", "none")
+        return doubtful("dead letters", f"{count} messages failed every round", "see `reelgate dead-letters list`")
+    return good("dead letters", "none")
 
 
 async def _vendor() -> AsyncIterator[Found]:
@@ -194,25 +170,25 @@ async def _vendor() -> AsyncIterator[Found]:
     async with KieClient.open(settings) as kie:
         balance = await kie.balance()
     if balance.credits is not None:
-        yield _good("Kie.ai", f"takes our key; {balance.credits:g} credits are left")
+        yield good("Kie.ai", f"takes our key; {balance.credits:g} credits are left")
     else:
         said = f"{balance.code}: {balance.message}" if balance.code else "no usable answer"
-        yield _bad("Kie.ai", said, "check KIE_AI_API_KEY and KIE_AI_API_ENDPOINT")
+        yield bad("Kie.ai", said, "check KIE_AI_API_KEY and KIE_AI_API_ENDPOINT")
 
 
 async def _callback_url() -> AsyncIterator[Found]:
     """As Kie.ai would come; it is asked from here, so a firewall in between may still differ."""
-    url = load(PublicUrlSettings).public_base_url + _CALLBACK_PATH
+    url = load(CallbackUrlSettings).callback_url
     try:
         async with httpx.AsyncClient(timeout=_SECONDS) as http:
             answer = await http.get(url)
     except httpx.HTTPError as error:
-        yield _bad("callback URL", f"{url} is not reachable: {error}", "check PUBLIC_BASE_URL, DNS, TLS, the gateway")
+        yield bad("callback URL", f"{url} is not reachable: {error}", "check PUBLIC_BASE_URL, DNS, TLS, the gateway")
         return
     if answer.status_code != 200:
-        yield _bad("callback URL", f"{url} answers {answer.status_code}", "the path must reach the callback service")
+        yield bad("callback URL", f"{url} answers {answer.status_code}", "the path must reach the callback service")
         return
-    yield _good("callback URL", f"{url} reaches the callback service")
+    yield good("callback URL", f"{url} reaches the callback service")
     if date := answer.headers.get("date"):
         yield _clock("clock of the gateway", abs(parsedate_to_datetime(date).timestamp() - time.time()))
 
@@ -222,6 +198,7 @@ _LOOKS: dict[str, Look] = {
     "broker": _broker,
     "Kie.ai": _vendor,
     "callback URL": _callback_url,
+    "bucket": bucket.look,
 }
 
 
@@ -231,9 +208,9 @@ async def _look(what: str, look: Look) -> list[Found]:
         async with asyncio.timeout(_SECONDS * 3):
             found = [one async for one in look()]
     except BadSettings as problems:
-        found.append(_bad(what, f"bad settings: {str(problems).strip()}", "see .env.example"))
+        found.append(bad(what, f"bad settings: {str(problems).strip()}", "see .env.example"))
     except (Unavailable, TimeoutError) as error:
-        found.append(_bad(what, str(error) or "no answer in time", "is it up, and reachable from here?"))
+        found.append(bad(what, str(error) or "no answer in time", "is it up, and reachable from here?"))
     return found
 
 

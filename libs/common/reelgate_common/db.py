@@ -10,6 +10,7 @@ import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
+from reelgate_common import metrics
 from reelgate_common.domain.errors import Busy, Unavailable
 from reelgate_common.settings import PostgresSettings
 
@@ -29,6 +30,7 @@ _AWAY = (
     asyncpg.TransactionRollbackError,  # serialization failure, deadlock
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby after a failover
+    asyncpg.InvalidCachedStatementError,  # an upgrade changed a table; the next try reads it anew
 )
 
 _FIRST_RETRY_SECONDS = 0.2
@@ -64,9 +66,11 @@ class Database:
     async def open(cls, settings: PostgresSettings) -> AsyncIterator[Self]:
         """Connect, waiting for a database that is not there yet; close at the end."""
         pool = await _connect(settings)
+        metrics.pool_size.inc(settings.database_pool_size)
         try:
             yield cls(pool, acquire_seconds=settings.database_acquire_seconds)
         finally:
+            metrics.pool_size.dec(settings.database_pool_size)
             try:
                 await asyncio.wait_for(pool.close(), timeout=5)
             except TimeoutError:
@@ -76,10 +80,7 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """Commit on a clean exit, roll back on any exception; Unavailable when the database is away."""
         try:
-            async with (
-                self._pool.acquire(timeout=self._acquire_seconds) as connection,
-                connection.transaction(),
-            ):
+            async with self._acquired() as connection, connection.transaction():
                 yield connection
         except Exception as error:
             if known := _as_known(error):
@@ -90,12 +91,22 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """One statement that is its own transaction: saves the round trips of BEGIN and COMMIT."""
         try:
-            async with self._pool.acquire(timeout=self._acquire_seconds) as connection:
+            async with self._acquired() as connection:
                 yield connection
         except Exception as error:
             if known := _as_known(error):
                 raise known from error
             raise
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        with metrics.pool_waiting.track_inprogress():
+            connection = await self._pool.acquire(timeout=self._acquire_seconds)
+        try:
+            with metrics.pool_used.track_inprogress():
+                yield connection
+        finally:
+            await self._pool.release(connection)
 
     async def ping(self) -> None:
         """Raise Unavailable when the database does not answer."""

@@ -1,10 +1,13 @@
 """Parts of settings that services share. No instance lives here: only `__main__` reads the environment."""
 
+import os
 import re
+import secrets
 import sys
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
+from uuid import UUID
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MODEL_CONFIG = SettingsConfigDict(extra="ignore", env_ignore_empty=True, secrets_dir=None)
@@ -36,7 +39,18 @@ class LogSettings(BaseSettings):
     model_config = MODEL_CONFIG
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["json", "console"] = "json"
+    # auto: console on a terminal, else json.
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+
+class TraceSettings(BaseSettings):
+    """Whether spans are exported, by the names OpenTelemetry gives its settings."""
+
+    model_config = MODEL_CONFIG
+
+    otel_exporter_otlp_endpoint: BaseUrl | None = None
+    otel_exporter_otlp_headers: SecretStr | None = None  # name=value, separated by commas
+    otel_traces_sampler_arg: float = Field(default=1, ge=0, le=1)  # the share of requests whose trace is recorded
 
 
 class HttpSettings(BaseSettings):
@@ -100,7 +114,41 @@ class KieSettings(BaseSettings):
         return self.kie_file_endpoint or (_KIE_FILES if is_vendor else self.kie_ai_api_endpoint)
 
 
-class JobSettings(BaseSettings):
+def _with_scheme(value: Any) -> Any:
+    """VERCEL_URL is a bare host name, as that platform sets it."""
+    return f"https://{value}" if isinstance(value, str) and re.fullmatch(r"[\w.-]+\.vercel\.app", value) else value
+
+
+_PUBLIC_URL = AliasChoices("public_base_url", "next_public_base_url", "vercel_url")
+LINKS = "/api/video/files"  # where the api answers to links of its own
+
+
+class CustodySettings(BaseSettings):
+    """Whether and where videos are kept."""
+
+    model_config = MODEL_CONFIG
+
+    # s3://bucket/prefix, gs://…, az://… or file:///folder; credentials as obstore finds them. Unset: nothing is kept.
+    custody_url: Annotated[str, Field(pattern=r"^(s3|gs|az)://[^/\s]+|^file:///[^\s]")] | None = None
+    # The public origin, which links begin with. Under a name of its own, since not every process must have it.
+    video_base_url: Annotated[BaseUrl, BeforeValidator(_with_scheme)] | None = Field(
+        default=None, validation_alias=_PUBLIC_URL
+    )
+
+    @model_validator(mode="after")
+    def _links_lead_somewhere(self) -> Self:
+        if self.custody_url and not self.video_base_url:
+            raise ValueError("CUSTODY_URL needs PUBLIC_BASE_URL, which the links to videos begin with")
+        return self
+
+    def new_video_link(self, job_id: UUID) -> str | None:
+        """A lasting address of a video, known to whoever it is given to and to nobody else; None without custody."""
+        if not self.custody_url:
+            return None
+        return f"{self.video_base_url}{LINKS}/{job_id}/{secrets.token_urlsafe(16)}.mp4"
+
+
+class JobSettings(CustodySettings):
     """Deadlines and policies of a job's life. Times in seconds."""
 
     model_config = MODEL_CONFIG
@@ -138,28 +186,32 @@ class WebhookSettings(BaseSettings):
     webhook_allow_private: bool = False  # for development: http, and addresses that are not public
 
 
-def _with_scheme(value: Any) -> Any:
-    """VERCEL_URL is a bare host name, as that platform sets it."""
-    return f"https://{value}" if isinstance(value, str) and re.fullmatch(r"[\w.-]+\.vercel\.app", value) else value
-
-
 class PublicUrlSettings(BaseSettings):
     """The one public origin: callers reach the API there, and Kie.ai the callback path."""
 
     model_config = MODEL_CONFIG
 
-    public_base_url: Annotated[BaseUrl, BeforeValidator(_with_scheme)] = Field(
-        validation_alias=AliasChoices("public_base_url", "next_public_base_url", "vercel_url")
-    )
+    public_base_url: Annotated[BaseUrl, BeforeValidator(_with_scheme)] = Field(validation_alias=_PUBLIC_URL)
+
+
+class CallbackUrlSettings(PublicUrlSettings):
+    """Where Kie.ai reaches the callback service."""
+
+    callback_base_url: BaseUrl | None = None  # if not at the public origin
+
+    @property
+    def callback_url(self) -> str:
+        """The whole of it, without what an attempt adds."""
+        return f"{self.callback_base_url or self.public_base_url}/api/video/kie-ai-callback"
 
 
 S = TypeVar("S", bound=BaseSettings)
 
 
 def load(settings: type[S]) -> S:
-    """Read the environment; BadSettings with one clear line per problem."""
+    """Read the environment, then the files in SECRETS_DIR; BadSettings with one clear line per problem."""
     try:
-        return settings()
+        return settings(_secrets_dir=os.environ.get("SECRETS_DIR") or None)
     except ValidationError as error:
         raise BadSettings("\n".join(_lines(error))) from None
 
@@ -178,4 +230,4 @@ def _lines(error: ValidationError) -> list[str]:
         name = "_".join(str(part) for part in problem["loc"]).upper() or "settings"
         reason = "is not set" if problem["type"] == "missing" else problem["msg"]
         lines.append(f"  {name}: {reason}")
-    return lines
+    return list(dict.fromkeys(lines))  # two parts may read one name

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from reelgate_common import jobs, metrics, outbox, webhooks
+from reelgate_common import jobs, metrics, outbox, tracing, webhooks
 from reelgate_common.db import Connection
 from reelgate_common.domain.job import BY_DEADLINE, FailureCode, Job, JobStatus
 from reelgate_common.ids import new_id
@@ -50,8 +50,10 @@ async def deliver(
         JobStatus.COMPLETED,
         step="completed",
         by=by,
-        change=Change(video_url=video_url, attempt_id=attempt_id),
-        announce=lambda done: JobCompleted(job_id=job_id, job_version=done.version, video_url=video_url),
+        change=Change(video_url=video_url, video_link=policy.new_video_link(job_id), attempt_id=attempt_id),
+        announce=lambda done: JobCompleted(
+            job_id=job_id, job_version=done.version, video_url=done.shown_video_url or video_url
+        ),
         came_from=frozenset({JobStatus.PROCESSING}),
     )
     if done is None:
@@ -79,9 +81,12 @@ async def _recover(
         step="recovered",
         by=by,
         reason=reason,
-        change=Change(video_url=video_url, attempt_id=attempt_id),
+        change=Change(video_url=video_url, video_link=policy.new_video_link(job.id), attempt_id=attempt_id),
         announce=lambda done: JobRecovered(
-            job_id=job.id, job_version=done.version, video_url=video_url, recharged=recharged
+            job_id=job.id,
+            job_version=done.version,
+            video_url=done.shown_video_url or video_url,
+            recharged=recharged,
         ),
         came_from=frozenset({JobStatus.FAILED}),
     )
@@ -145,13 +150,14 @@ async def fail(
         came_from=came_from,
     )
     if job:
+        metrics.job_failures.labels(code).inc()
         log.info("job_failed", job_id=str(job_id), code=code)
     return job
 
 
 async def cancel(tx: Connection, job_id: UUID, *, by: str) -> Job | None:
     """End a pending job its owner took back; None when it is not pending any more. The refund follows."""
-    return await jobs.transition(
+    job = await jobs.transition(
         tx,
         job_id,
         JobStatus.CANCELED,
@@ -160,6 +166,9 @@ async def cancel(tx: Connection, job_id: UUID, *, by: str) -> Job | None:
         change=Change(failure_code=FailureCode.CANCELED, error_message="Canceled before it was sent"),
         announce=lambda done: JobCanceled(job_id=job_id, job_version=done.version),
     )
+    if job:
+        metrics.job_failures.labels(FailureCode.CANCELED).inc()
+    return job
 
 
 async def refund(tx: Connection, job_id: UUID, *, by: str) -> int | None:
@@ -167,7 +176,14 @@ async def refund(tx: Connection, job_id: UUID, *, by: str) -> int | None:
     job = await jobs.lock_job(tx, job_id)
     if job is None or job.status not in (JobStatus.FAILED, JobStatus.CANCELED) or job.refunded_at is not None:
         return None
-    amount: int | None = await tx.fetchval(
+    with tracing.span("refund", of=job.traceparent, attributes={"reelgate.job_id": str(job_id)}) as span:
+        amount = await _give_back(tx, job, by=by)
+        span.set({"reelgate.credits": amount})
+    return amount
+
+
+async def _give_back(tx: Connection, job: Job, *, by: str) -> int:
+    row = await tx.fetchrow(
         """
         WITH booked AS (
             INSERT INTO credit_transactions (id, wallet_address, job_id, transaction_type, amount, description)
@@ -182,20 +198,23 @@ async def refund(tx: Connection, job_id: UUID, *, by: str) -> int | None:
             RETURNING booked.amount
         ), marked AS (
             UPDATE video_jobs SET refunded_at = now() WHERE id = $1
+            RETURNING extract(epoch FROM refunded_at - completed_at)::float8 AS delay
         )
-        SELECT amount FROM paid
+        SELECT amount, delay FROM paid, marked
         """,
-        job_id,
+        job.id,
         new_id(),
         f"Video not delivered: {job.failure_code}",
     )
-    if amount is None:
-        raise AssertionError(f"job {job_id} has no charge to refund")
-    await jobs.note(tx, job_id, step="refunded", by=by, reason=f"{amount} credits")
-    message = JobRefunded(job_id=job_id, job_version=job.version + 1, amount=amount)
+    if row is None:
+        raise AssertionError(f"job {job.id} has no charge to refund")
+    amount: int = row["amount"]
+    await jobs.note(tx, job.id, step="refunded", by=by, reason=f"{amount} credits")
+    message = JobRefunded(job_id=job.id, job_version=job.version + 1, amount=amount)
     await outbox.add(tx, message)
-    if refunded := await jobs.lock_job(tx, job_id):
+    if refunded := await jobs.lock_job(tx, job.id):
         await webhooks.fan_out(tx, message, refunded)
     metrics.refunds.inc()
-    log.info("job_refunded", job_id=str(job_id), amount=amount)
+    metrics.refund_delay_seconds.observe(row["delay"])
+    log.info("job_refunded", job_id=str(job.id), amount=amount)
     return amount

@@ -7,7 +7,11 @@ from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 
 from reelgate_api import documented, problems
+from reelgate_api.accepting.handlers import Acceptor
+from reelgate_api.callers import Callers
 from reelgate_api.console import routes as console
+from reelgate_api.custody import routes as custody_routes
+from reelgate_api.custody.handlers import Files
 from reelgate_api.dependencies import Parts, State
 from reelgate_api.images import form as image_form
 from reelgate_api.images import routes as image_routes
@@ -20,12 +24,11 @@ from reelgate_api.live.routes import router as live_router
 from reelgate_api.openai import fields as openai_fields
 from reelgate_api.openai import routes as openai_routes
 from reelgate_api.openai.patience import Patience
-from reelgate_api.openai.provider import VideoFiles
 from reelgate_api.operations.handlers import Operations
 from reelgate_api.operations.routes import router as operations_router
 from reelgate_api.provider import CallbackService
 from reelgate_api.reference.routes import router as reference_router
-from reelgate_api.routes import router
+from reelgate_api.routes import CALLBACK_PATH, router
 from reelgate_api.settings import Settings
 from reelgate_api.sign_in.routes import router as sign_in_router
 from reelgate_api.vendor_watch import VendorWatch
@@ -34,10 +37,16 @@ from reelgate_api.webhooks.routes import router as webhooks
 from reelgate_common import health, logs, service
 from reelgate_common.body_limit import BodyLimit
 from reelgate_common.breaker import Trouble
+from reelgate_common.custody.store import Store
+from reelgate_common.http_context import HEADER as REQUEST_ID
+from reelgate_common.http_context import HttpContext
+from reelgate_common.http_metrics import HttpMetrics
+from reelgate_common.secure_headers import SecureHeaders
 from reelgate_common.service import background, open_core
 from reelgate_common.settings import load_or_exit
 from reelgate_common.strangers import open_resolver
 from reelgate_common.verification import Verifier
+from reelgate_common.video_files import VideoFiles
 
 
 @asynccontextmanager
@@ -55,21 +64,25 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         if settings.max_queued:
             await stack.enter_async_context(background(limiter.queue.run()))
         resolver = await stack.enter_async_context(open_resolver())
-        files = await stack.enter_async_context(VideoFiles.open(resolver, trusted=settings.kie_ai_api_endpoint))
+        host = await stack.enter_async_context(VideoFiles.open(resolver, trusted=settings.kie_ai_api_endpoint))
+        url = settings.custody_url
+        store = await stack.enter_async_context(Store.opened(url)) if url else None
         hub = await stack.enter_async_context(Hub.open(core.db, core.bus, settings))
         pace = Pace(core.db)
         await stack.enter_async_context(background(pace.run()))
         yield Parts(
             settings,
             core.db,
+            Callers(core.db),
             core.bus,
             core.relay,
             verifier,
             callback,
             watch,
             limiter,
+            Acceptor(core.db, core.relay, settings, limiter),
             core.kie,
-            files,
+            Files(core.db, store, host),
             hub,
             pace,
             Operations(core.db, core.bus, settings),
@@ -102,9 +115,11 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=documented.TAGS,
         docs_url=None,  # the stock page loads from a CDN
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would name the host and scheme that the request claims
     )
     app.include_router(router)
     app.include_router(job_routes.router)
+    app.include_router(custody_routes.router)
     app.include_router(image_routes.router)
     app.include_router(wallets_router)
     app.include_router(webhooks)
@@ -139,9 +154,20 @@ def create_app(settings: Settings) -> FastAPI:
                 "If-Range",
                 "Last-Event-ID",
                 "Range",
+                "traceparent",
+                REQUEST_ID,
             ],
-            expose_headers=[*documented.ANSWER_HEADERS, "Accept-Ranges", "Content-Range", "openai-poll-after-ms"],
+            expose_headers=[
+                *documented.ANSWER_HEADERS,
+                REQUEST_ID,
+                "Accept-Ranges",
+                "Content-Range",
+                "openai-poll-after-ms",
+            ],
         )
+    app.add_middleware(SecureHeaders, is_public_tls=settings.public_base_url.startswith("https:"))
+    app.add_middleware(HttpContext, join=settings.trace_callers == "join", untraced=frozenset({CALLBACK_PATH}))
+    app.add_middleware(HttpMetrics)
     return app
 
 
@@ -149,5 +175,7 @@ def create_from_environment() -> FastAPI:
     """For worker processes, which start from an import string and end with the process that started them."""
     service.end_with_parent()
     settings = load_or_exit(Settings)
-    logs.configure("api", level=settings.log_level, as_json=settings.log_format == "json")
-    return create_app(settings)
+    logs.configure("api", level=settings.log_level, form=settings.log_format)
+    app = create_app(settings)
+    service.keep_out_of_collections()
+    return app

@@ -9,12 +9,12 @@ from typing import Annotated, Any, TypedDict
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from reelgate_api.handlers import Accepted
-from reelgate_api.idempotency.in_flight import InFlight
+from reelgate_api.accepting.handlers import Acceptor
+from reelgate_api.callers import Callers
+from reelgate_api.custody.handlers import Files
 from reelgate_api.jobs.pace import Pace
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.live.hub import Hub, Permit
-from reelgate_api.openai.provider import VideoFiles
 from reelgate_api.operations.handlers import Operations
 from reelgate_api.provider import CallbackService
 from reelgate_api.settings import Settings
@@ -38,18 +38,19 @@ class Parts:
 
     settings: Settings
     db: Database
+    callers: Callers
     bus: Bus
     relay: Relay
     verifier: Verifier
     callback_service: CallbackService | None
     vendor_watch: VendorWatch
     limiter: Limiter
+    acceptor: Acceptor
     kie: KieClient
-    video_files: VideoFiles
+    files: Files
     hub: Hub
     pace: Pace
     operations: Operations
-    in_flight: InFlight[Accepted] = field(default_factory=InFlight)
     signatures: asyncio.Lock = field(default_factory=asyncio.Lock)  # of wallets: each keeps a processor busy
     image_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IMAGES_AT_ONCE))
 
@@ -104,8 +105,7 @@ async def get_caller(request: Request, parts: PartsDep, token: Token) -> Caller:
         raise NotAuthenticated("Send an API key or a session's token: Authorization: Bearer rg_live_…")
     if token.startswith(auth.SESSION_PREFIX) and not parts.settings.session_seconds:
         raise NotAuthenticated("Signing in with a wallet is turned off here")
-    async with parts.db.connection() as connection:
-        caller = await auth.find_caller(connection, token)
+    caller = await parts.callers.find(token)
     return _with_scope(caller, auth.READ if request.method in {"GET", "HEAD"} else auth.JOBS)
 
 

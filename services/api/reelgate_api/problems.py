@@ -16,6 +16,7 @@ from reelgate_api.limits.headers import headers as rate_limit_headers
 from reelgate_api.openai.errors import is_openai, openai_error
 from reelgate_api.schemas import explain
 from reelgate_common.domain import errors
+from reelgate_common.http_context import HEADER as REQUEST_ID
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,7 @@ _TABLE: dict[type[errors.ReelgateError], tuple[int, str, str]] = {
     errors.NotAllowed: (403, "forbidden", "This credential may not do that"),
     errors.NotFound: (404, "not_found", "There is no such thing here"),
     errors.Expired: (404, "video_expired", "The video's file is gone"),
+    errors.Deleted: (410, "video_deleted", "The video was deleted"),
     errors.AlreadySent: (409, "already_sent", "The job was sent already"),
     errors.NotFinished: (409, "not_finished", "The video is not finished"),
     errors.SourceUnusable: (409, "source_unusable", "The video cannot be taken further"),
@@ -93,6 +95,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         408: "The body did not arrive in time",
         409: "Not in the state it is in, or a request with the same Idempotency-Key is still under way",
         413: "The body is too large",
+        416: "The video has no such bytes",
         429: "A limit was reached",
         503: "A part of the gateway is away, or too many jobs are waiting: try again",
     }
@@ -176,7 +179,11 @@ def _allowed(request: Request) -> set[str]:
 
 async def _crashed(request: Request, error: Exception) -> JSONResponse:
     log.error("request_crashed", exc_info=error)
-    return problem(request, 500, "internal", "Something broke on our side", "Internal error: it was logged")
+    request_id = getattr(request.state, "request_id", None)  # answered outside of what adds it to other answers
+    known = {REQUEST_ID: request_id} if request_id else {}
+    return problem(
+        request, 500, "internal", "Something broke on our side", "Internal error: it was logged", headers=known
+    )
 
 
 def too_large(scope: Scope, detail: str) -> JSONResponse:

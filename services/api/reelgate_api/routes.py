@@ -22,7 +22,7 @@ from reelgate_common.views import JobEnvelope, JobView
 
 router = APIRouter()
 
-_CALLBACK_PATH = "/api/video/kie-ai-callback"
+CALLBACK_PATH = "/api/video/kie-ai-callback"
 _CALLBACK_HEADERS = ("content-type", "x-webhook-timestamp", "x-webhook-signature")
 
 _ONE_CRON_PASS = 500
@@ -46,16 +46,7 @@ async def create_video(
 
 
 async def _accept(request: VideoRequest, key: str | None, caller: Caller, parts: Parts, response: Response) -> Accepted:
-    accepted = await handlers.accept(
-        request,
-        key=key,
-        caller=caller,
-        db=parts.db,
-        relay=parts.relay,
-        settings=parts.settings,
-        limiter=parts.limiter,
-        in_flight=parts.in_flight,
-    )
+    accepted = await parts.acceptor.accept(request, key=key, caller=caller)
     response.headers.update(rate_limit_headers(accepted.quotas))
     response.headers["Location"] = f"/api/video/jobs/{accepted.job_id}"
     response.headers["Retry-After"] = str(parts.pace.retry_after(request.model, request.operation))
@@ -206,7 +197,7 @@ async def ask_kie(body: ManualCallbackBody, caller: CallerDep, parts: PartsDep) 
         body.taskId, job_id, caller=caller, db=parts.db, verifier=parts.verifier, relay=parts.relay
     )
     if asked.job.status is JobStatus.COMPLETED:
-        return JSONResponse({"success": True, "videoUrl": asked.job.video_url})
+        return JSONResponse({"success": True, "videoUrl": asked.job.shown_video_url})
     if asked.job.status.is_final:
         return JSONResponse({"success": False, "error": asked.job.error_message})
     if unreadable := handlers.not_readable(asked):
@@ -228,14 +219,14 @@ async def process_video_jobs(parts: PartsDep) -> dict[str, int]:
     return {"processed": processed}
 
 
-@router.api_route(_CALLBACK_PATH, methods=["GET", "POST"], include_in_schema=False)
+@router.api_route(CALLBACK_PATH, methods=["GET", "POST"], include_in_schema=False)
 async def callback(request: Request, parts: PartsDep) -> Response:
     """Hand Kie.ai's webhook on to the callback service, so that one origin serves both."""
     if parts.callback_service is None:
         return JSONResponse({"error": "CALLBACK_SERVICE_URL is not set"}, status_code=503)
     answer = await parts.callback_service.forward(
         request.method,
-        _CALLBACK_PATH,
+        CALLBACK_PATH,
         query=request.url.query,
         headers={name: request.headers[name] for name in _CALLBACK_HEADERS if name in request.headers},
         body=await request.body(),

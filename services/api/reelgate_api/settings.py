@@ -29,6 +29,8 @@ class Settings(ServiceSettings, PublicUrlSettings, SendWindowSettings, WebhookSe
     session_seconds: int = Field(default=3600, ge=0, le=30 * 86400)
     sign_in_chain_id: int | None = Field(default=None, ge=1)  # unset: whichever the wallet is on
     cron_secret: SecretStr | None = None  # unset: the cron endpoint is closed
+    # What becomes of a caller's traceparent: our trace is linked with the caller's, or goes on with it.
+    trace_callers: Literal["link", "join"] = "link"
     api_workers: int = Field(default=1, ge=1, le=64)
     # Where the callback path is forwarded to; unset where a gateway in front routes it itself.
     callback_service_url: BaseUrl | None = None
@@ -53,6 +55,8 @@ class Settings(ServiceSettings, PublicUrlSettings, SendWindowSettings, WebhookSe
     max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     max_streams: int = Field(default=10_000, ge=0)
     live_sweep_seconds: Seconds = 2
+    # Who asks for a kept video is sent on to the bucket, by an address that is good for so long. 0: it is passed on.
+    custody_link_seconds: int = Field(default=0, ge=0, le=7 * 86400)
 
     @field_validator("credits_per_video", mode="before")
     @classmethod

@@ -149,14 +149,14 @@ async def delete_webhook_deliveries(tx: Connection, *, older_than: timedelta, li
 
 
 async def delete_idempotency_keys(tx: Connection, *, older_than: timedelta, limit: int) -> int:
-    """Delete keys that are old and whose job, if they made one, is over; return how many."""
+    """Delete keys that are old and whose job, if they made one, is over or gone; return how many."""
     rows = await tx.fetch(
         """
         DELETE FROM idempotency_keys
          WHERE (owner, key) IN (
             SELECT owner, key FROM idempotency_keys LEFT JOIN video_jobs ON video_jobs.id = job_id
              WHERE idempotency_keys.created_at < now() - $1::interval
-               AND (job_id IS NULL OR video_jobs.status IN ('completed', 'failed', 'canceled'))
+               AND (video_jobs.id IS NULL OR video_jobs.status IN ('completed', 'failed', 'canceled'))
              ORDER BY idempotency_keys.created_at
              LIMIT $2)
         RETURNING key

@@ -1,12 +1,25 @@
 """What the reconciler can be told."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from reelgate_common.service import ServiceSettings
-from reelgate_common.settings import Seconds
+from reelgate_common.settings import Seconds, SendWindowSettings
+
+_LEAST_RETENTION_DAYS = 15  # Kie.ai forgets a task, and deletes its video, after 14
 
 
-class Settings(ServiceSettings):
+def _outlives_the_vendors_memory(days: float) -> float:
+    if 0 < days < _LEAST_RETENTION_DAYS:
+        raise ValueError(f"must be 0, or {_LEAST_RETENTION_DAYS} at least: until then a video may still come late")
+    return days
+
+
+Retention = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_outlives_the_vendors_memory)]
+
+
+class Settings(ServiceSettings, SendWindowSettings):
     """How often it looks, and how much it does at once."""
 
     reconcile_seconds: Seconds = 1  # due checks and deadlines
@@ -16,8 +29,15 @@ class Settings(ServiceSettings):
     balance_seconds: Seconds = 60  # the account at Kie.ai
     # In Kie.ai's credits; with less on the account the alert is on. A quality video takes 250, a fast one 60.
     kie_low_balance: float = Field(default=1000, ge=0, allow_inf_nan=False)
+    measure_seconds: Seconds = 10  # what metrics tell of the whole gateway
     clean_seconds: Seconds = 300  # old rows
+    retention_days: Retention = 0  # of finished jobs; 0: for ever
     checks_per_pass: int = Field(default=10, ge=1)  # tasks asked about in one pass
     callback_days: float = Field(default=14, gt=0, allow_inf_nan=False)
     webhook_days: float = Field(default=30, gt=0, allow_inf_nan=False)  # longer than a webhook is tried
     idempotency_hours: float = Field(default=24, gt=0, allow_inf_nan=False)
+    custody_seconds: Seconds = 2  # how often a copier that found nothing looks again
+    custody_copies: int = Field(default=4, ge=1)  # at once, per process
+    custody_copy_seconds: Seconds = 900  # for one copy, and how long nobody else takes it
+    custody_max_bytes: int = Field(default=2 * 1024**3, ge=1)  # an 8 s clip in 4K is far below 200 MB
+    custody_retention_days: float = Field(default=0, ge=0, le=36_500)  # 0: kept until it is deleted on request

@@ -71,7 +71,7 @@ async def _home(request: Request) -> Response:
 
 
 def _headers(settings: Settings) -> dict[str, str]:
-    # The vendor's videos and callers' images are on hosts of their own; those of a stand-in have no TLS.
+    # The vendor's videos, the bucket's and callers' images are on hosts of their own; a stand-in's have no TLS.
     elsewhere = "https:" if settings.kie_ai_api_endpoint.startswith("https:") else "https: http:"
     policy = {
         "default-src": "'none'",
@@ -79,7 +79,7 @@ def _headers(settings: Settings) -> dict[str, str]:
         "style-src": "'self'",
         "connect-src": "'self'",
         "img-src": f"'self' blob: {elsewhere}",
-        "media-src": elsewhere,
+        "media-src": f"'self' {elsewhere}",
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",
@@ -87,6 +87,4 @@ def _headers(settings: Settings) -> dict[str, str]:
     return {
         "Cache-Control": "no-cache",  # ask each time; unchanged costs no body
         "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
     }

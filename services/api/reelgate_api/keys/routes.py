@@ -33,7 +33,7 @@ async def create_key(body: KeyBody, once: OnceDep, _: AdminDep, response: Respon
         return KeyMade(key=key, **asdict(made))
 
     made = await once(create, KeyMade, not_kept=frozenset({"key"}))
-    response.headers.update({"Cache-Control": "no-store", "Location": f"/api/keys/{made.id}"})
+    response.headers["Location"] = f"/api/keys/{made.id}"
     return made
 
 

@@ -28,8 +28,10 @@ class QueueWatch:
         async with self._db.connection() as connection:
             was_full = self.is_full
             self.is_full = await repository.count_queued(connection, at_most=self._max_queued) >= self._max_queued
-        if self.is_full != was_full:
-            log.warning("queue_limit_reached" if self.is_full else "queue_limit_passed", max_queued=self._max_queued)
+        if self.is_full and not was_full:
+            log.warning("queue_limit_reached", max_queued=self._max_queued)
+        elif was_full and not self.is_full:
+            log.warning("queue_limit_passed", max_queued=self._max_queued)
 
     async def run(self) -> None:
         """Look again and again until cancelled."""

@@ -25,7 +25,7 @@ router = APIRouter(tags=["live"])
 LastEventId = Annotated[
     str | None, Header(description="The id of the last event received: tells first what came after it.", examples=["3"])
 ]
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # the second keeps nginx from collecting them
+_HEADERS = {"X-Accel-Buffering": "no"}  # keeps nginx from collecting them
 _DIGITS = 16  # microseconds since 1970, for 250 years to come
 
 

@@ -1,8 +1,6 @@
 """Parked messages, over HTTP."""
 
 import asyncio
-import json
-from uuid import UUID
 
 from reelgate_api.operations.schemas import DeadLetter
 from reelgate_common import parked
@@ -56,12 +54,5 @@ def _shown(message: Parked) -> DeadLetter:
         queue=message.queue,
         reason=message.reason,
         body=message.body[:_BODY],
-        job_id=_job_of(message.body),
+        job_id=message.job_id,
     )
-
-
-def _job_of(body: str) -> UUID | None:
-    try:
-        return UUID(json.loads(body)["job_id"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None

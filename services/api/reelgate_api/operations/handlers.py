@@ -14,14 +14,12 @@ from reelgate_api.operations.dead_letters import DeadLetters
 from reelgate_api.operations.kept import Kept
 from reelgate_api.operations.schemas import Span
 from reelgate_api.settings import Settings
-from reelgate_common import breaker, topology
+from reelgate_common import backlog, breaker, topology
 from reelgate_common.bus import Bus
 from reelgate_common.db import Database
-from reelgate_common.domain.job import Job, JobStatus
+from reelgate_common.domain.job import Job
 from reelgate_common.ids import first_id
 
-_OPEN = (JobStatus.PENDING, JobStatus.SUBMITTING, JobStatus.PROCESSING, JobStatus.UNKNOWN)
-_MOST_COUNTED = 10_000
 _MOST_JOBS = 50_000  # read for a picture of a span; a day of what Kie.ai takes is three times as many
 _MOST_VIDEOS = 5_000  # enough for a 99th percentile
 _FOUND = 20
@@ -57,8 +55,8 @@ class Operations:
         async with self._db.connection() as connection:
             trouble = await breaker.trouble(connection)
             sends = await repository.sends(connection, window_seconds=window_seconds)
-            waiting = await repository.waiting(connection, at_most=_MOST_COUNTED)
-            standing = await repository.standing(connection, _OPEN, at_most=_MOST_COUNTED)
+            waiting = await backlog.waiting(connection, at_most=backlog.MOST_COUNTED)
+            standing = await backlog.standing(connection, backlog.OPEN, at_most=backlog.MOST_COUNTED)
         vendor = {name: sends.pop(name) for name in ("balance", "balance_at")}
         told = {
             "is_stopped": trouble is not None,
@@ -74,12 +72,13 @@ class Operations:
         depths = await self._bus.depths([*names, topology.PARKED])
         if depths is None:
             return None
+        ready = {name: depth.messages for name, depth in depths.items()}
         queues = [
-            {"queue": queue.name, "ready": depths[queue.name], "retrying": depths.get(queue.retry_name, 0)}
+            {"queue": queue.name, "ready": ready[queue.name], "retrying": ready.get(queue.retry_name, 0)}
             for queue in topology.QUEUES
-            if queue.name in depths
+            if queue.name in ready
         ]
-        return {"queues": queues, "dead_letters": depths.get(topology.PARKED, 0)}
+        return {"queues": queues, "dead_letters": ready.get(topology.PARKED, 0)}
 
     def _kept_span(self, span: Span) -> Kept[dict[str, Any]]:
         return Kept(lambda: self._look_back(span), seconds=_SPANS[span][2])

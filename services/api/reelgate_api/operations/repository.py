@@ -1,52 +1,12 @@
 """The SQL of operators' looks. Each statement ends after so many rows: none grows with history."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from reelgate_common import jobs
 from reelgate_common.db import Connection
-from reelgate_common.domain.job import Job, JobStatus
-
-
-async def standing(db: Connection, states: Sequence[JobStatus], *, at_most: int) -> list[dict[str, Any]]:
-    """How many jobs are in each of these states, counted so far, and when the oldest of them was accepted.
-
-    Said as a range of (status, id), so that only the index of that order will do: with `status = state` the planner
-    may look through all of history for a state that is rare.
-    """
-    rows = await db.fetch(
-        """
-        SELECT state, found.*
-          FROM unnest($1::text[]) AS states(state)
-               CROSS JOIN LATERAL (
-               SELECT count(*)::int AS count, min(created_at) AS oldest_at
-                 FROM (SELECT created_at FROM video_jobs
-                        WHERE (status, id) >= (state, '00000000-0000-0000-0000-000000000000'::uuid)
-                          AND (status, id) <= (state, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-                        ORDER BY status, id
-                        LIMIT $2) AS of_state) AS found
-        """,
-        list(states),
-        at_most,
-    )
-    return [dict(row) for row in rows]
-
-
-async def waiting(db: Connection, *, at_most: int) -> dict[str, Any]:
-    """Refunds and messages that are not out yet, counted so far."""
-    [row] = await db.fetch(
-        """
-        SELECT (SELECT count(*)::int
-                  FROM (SELECT FROM video_jobs
-                         WHERE status IN ('failed', 'canceled') AND refunded_at IS NULL LIMIT $1) AS due
-               ) AS refunds_due,
-               (SELECT count(*)::int FROM (SELECT FROM outbox LIMIT $1) AS rows) AS outbox
-        """,
-        at_most,
-    )
-    return dict(row)
+from reelgate_common.domain.job import Job
 
 
 async def sends(db: Connection, *, window_seconds: float) -> dict[str, Any]:

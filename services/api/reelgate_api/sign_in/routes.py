@@ -1,6 +1,6 @@
 """HTTP in: signing in with a wallet, and out."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 
 from reelgate_api.dependencies import CallerDep, PartsDep, Token
 from reelgate_api.problems import responses
@@ -9,8 +9,6 @@ from reelgate_api.sign_in.schemas import CallerView, Nonce, SessionView, SignInB
 from reelgate_common import auth
 
 router = APIRouter(prefix="/api/auth", tags=["sign-in"])
-
-_NO_STORE = {"Cache-Control": "no-store"}
 
 
 @router.get("/caller", operation_id="get_caller", responses=responses(401, 403, 503))
@@ -25,15 +23,14 @@ async def get_caller(caller: CallerDep) -> CallerView:
 
 
 @router.post("/nonce", operation_id="create_nonce", responses=responses(404, 503))
-async def create_nonce(parts: PartsDep, response: Response) -> Nonce:
+async def create_nonce(parts: PartsDep) -> Nonce:
     """A nonce for one EIP-4361 message. For anyone."""
     nonce, expires_at = await handlers.make_nonce(db=parts.db, settings=parts.settings)
-    response.headers.update(_NO_STORE)
     return Nonce(nonce=nonce, expires_at=expires_at)
 
 
 @router.post("/sign-in", operation_id="sign_in", responses=responses(400, 401, 404, 413, 429, 503))
-async def sign_in(body: SignInBody, parts: PartsDep, response: Response) -> SessionView:
+async def sign_in(body: SignInBody, parts: PartsDep) -> SessionView:
     """Open a session with a signed EIP-4361 message. Its token stands where an API key would; for anyone."""
     session = await handlers.sign_in(
         body.message,
@@ -43,7 +40,6 @@ async def sign_in(body: SignInBody, parts: PartsDep, response: Response) -> Sess
         limiter=parts.limiter,
         alone=parts.signatures,
     )
-    response.headers.update(_NO_STORE)
     return SessionView.model_validate(session, from_attributes=True)
 
 

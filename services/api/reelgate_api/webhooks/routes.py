@@ -31,7 +31,6 @@ from reelgate_common.db import Connection
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 
 Id = Annotated[str, id_in_path("Its id.")]
-_NO_STORE = {"Cache-Control": "no-store"}  # an answer with a secret stays out of caches
 
 
 @router.post(
@@ -51,7 +50,7 @@ async def create_webhook(
         return WebhookMade(**await handlers.create(tx, wanted, caller=caller, allow_private=allow_private))
 
     made = await once(create, WebhookMade)
-    response.headers.update(_NO_STORE | {"Location": f"/api/webhooks/{made.id}"})
+    response.headers["Location"] = f"/api/webhooks/{made.id}"
     return made
 
 
@@ -62,9 +61,8 @@ async def list_webhooks(caller: CallerDep, parts: PartsDep) -> Webhooks:
 
 
 @router.get("/secret", operation_id="get_webhook_secret", responses=responses(401, 403, 503))
-async def get_webhook_secret(caller: JobsDep, parts: PartsDep, response: Response) -> Secret:
+async def get_webhook_secret(caller: JobsDep, parts: PartsDep) -> Secret:
     """What signs for the `webhook_url` of this API key's jobs. With its id it can be rotated, and its log read."""
-    response.headers.update(_NO_STORE)
     return Secret(**await handlers.signing_secret(caller=caller, db=parts.db))
 
 
@@ -115,14 +113,13 @@ async def delete_webhook(id: Id, caller: CallerDep, parts: PartsDep) -> None:  #
     operation_id="rotate_webhook_secret",
     responses=answers(200, "Idempotent-Replayed") | responses(400, 401, 403, 404, 409, 422, 503),
 )
-async def rotate_webhook_secret(id: Id, once: OnceDep, caller: CallerDep, response: Response) -> Secret:  # noqa: A002
+async def rotate_webhook_secret(id: Id, once: OnceDep, caller: CallerDep) -> Secret:  # noqa: A002
     """A new secret. For 24 hours each request is signed with the one before it, too."""
     endpoint_id = parse_uuid(id, "id")
 
     async def rotate(tx: Connection) -> Secret:
         return Secret(**await handlers.rotate_secret(tx, endpoint_id, caller=caller))
 
-    response.headers.update(_NO_STORE)
     return await once(rotate, Secret)
 
 

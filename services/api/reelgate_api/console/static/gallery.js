@@ -7,7 +7,6 @@ import { wallet } from "./wallet.js";
 import { STATES, ago, moment } from "./words.js";
 
 const PAGE = 24;
-const KEPT_DAYS = 14; // for so long the vendor keeps a video
 const FILTERS = [["", "All"], ["pending,processing", "Under way"], ["completed", "Ready"], ["failed", "Failed"]];
 
 export function gallery({ signal }) {
@@ -162,8 +161,8 @@ export function gallery({ signal }) {
 function thumbnail(job) {
   const place = h("span", { class: `thumb ${job.aspect_ratio === "9:16" ? "tall" : ""}`, "aria-hidden": "true" });
   const url = job.video_url && webAddress(job.video_url);
-  const days = (Date.now() - new Date(job.completed_at ?? job.created_at)) / 86_400_000;
-  if (!url || days > KEPT_DAYS) {
+  const isOver = job.video_expires_at && new Date(job.video_expires_at) < new Date();
+  if (!url || isOver) {
     place.append(icon({ completed: "film", failed: "warning" }[job.status] ?? "clock"));
     return place;
   }

@@ -111,6 +111,7 @@ function view(job, cancel, failed) {
 }
 
 function player(job, _, failed) {
+  if (job.video_deleted_at) return h("p", { class: "notice" }, `The video was deleted on ${day(job.video_deleted_at)}.`);
   const url = webAddress(job.video_url);
   if (!url) return h("p", { class: "notice bad" }, "The address of this video cannot be used.");
   const video = h("video", {
@@ -123,9 +124,18 @@ function player(job, _, failed) {
     onerror: failed,
   });
   const link = h("a", { class: "button", href: url, download: true, target: "_blank", rel: "noopener noreferrer" }, "Open the file");
-  const hint = h("p", { class: "hint" }, "Kie.ai keeps it for 14 days. Save what you want to keep.");
+  const hint = h("p", { class: "hint" }, lasts(job));
   return [video, h("div", { class: "between" }, hint, link)];
 }
+
+/** How long the video is there. */
+function lasts(job) {
+  if (!job.video_expires_at) return "It is kept here.";
+  const until = `until ${day(job.video_expires_at)}`;
+  return job.video_kept ? `It is kept here ${until}.` : `Kie.ai keeps it ${until} at most. Save what you want to keep.`;
+}
+
+const day = (text) => new Date(text).toLocaleDateString("en", { dateStyle: "medium" });
 
 function failure(job) {
   const isCanceled = job.state === "canceled";
