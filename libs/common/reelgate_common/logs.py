@@ -14,13 +14,17 @@ from reelgate_common import tracing
 # Values of these keys never reach a log, whatever they hold.
 _SECRET_KEY = re.compile(r"token|secret|password|authorization|api_key|hmac|signature|dsn", re.IGNORECASE)
 # And no text carries a key, a session, a callback token, a signed link's signature, a webhook secret, a URL's password.
+_NAME = r"(?i:[\w.-]*(?:token|signature|secret|password|api[_-]?key)|sig)"
+_BEFORE = r"(?:^|[?&\s]|&amp;|\\u0026|%(?:25)*(?:3F|26))"  # a query's, also quoted in a page, in JSON or in another URL
 _SECRET_TEXT = re.compile(
     r"((?i:Bearer|Basic)\s+)\S+"
-    r"|((?:[?&]|%3F|%26)(?i:[\w.-]*(?:token|signature|secret|password|api_?key))(?:=|%3D))[^&\s\"']+"
-    r"|(://[^:/@\s]*:)[^@/\s]+(?=@)"
+    rf"|({_BEFORE}{_NAME}(?:=|%(?:25)*3D))[^&\s\"'\\]+"
+    rf"|(\"{_NAME}\\*\"\s*:\s*\\*\")[^\"\\]+"
+    r"|((?i:\bx-api-key)\s*:\s*)\S+"
+    r"|(://[^:/@\s]*:)[^/\s]+(?=@)"
     r"|(rg_(?:live|test)_)\w+|(rgs_)\w+|(whsec_)[\w+/=]+"
 )
-_PLAIN = (bool, int, float, type(None))
+_PLAIN = (int, float)
 
 
 def redact(text: str) -> str:
@@ -38,6 +42,8 @@ def _clean(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
 
 def _blank(key: str, value: Any) -> Any:
     """The value as it may be logged, however deep it hides a credential."""
+    if isinstance(value, bool | None):
+        return value  # whether a token was good is no secret
     if _SECRET_KEY.search(key):
         return "***"
     if isinstance(value, str):

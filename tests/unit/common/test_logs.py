@@ -51,6 +51,15 @@ def lines(text):
         ("amqp://guest:s3cret@mq/vhost", "amqp://guest:***@mq/vhost"),
         ("key rg_live_0123abcd was used", "key rg_live_*** was used"),
         ("signed with whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD== today", "signed with whsec_*** today"),
+        ("/cb?attempt=1&amp;token=s3cret", "/cb?attempt=1&amp;token=***"),
+        (r'"/cb?attempt=1\u0026token=s3cret"', r'"/cb?attempt=1\u0026token=***"'),
+        ("token=s3cret&attempt=1", "token=***&attempt=1"),
+        ("%253Ftoken%253Ds3cret", "%253Ftoken%253D***"),
+        ('{"token": "s3cret", "n": 1}', '{"token": "***", "n": 1}'),
+        (r'{"body": "{\"api_key\":\"s3cret\"}"}', r'{"body": "{\"api_key\":\"***\"}"}'),
+        ("X-Api-Key: s3cret", "X-Api-Key: ***"),
+        ("https://x.blob.example/v.mp4?sv=2&sig=s3cret%3D", "https://x.blob.example/v.mp4?sv=2&sig=***"),
+        ("amqp://guest:s3c@ret@mq/vhost", "amqp://guest:***@mq/vhost"),
         ("nothing to hide: token bucket", "nothing to hide: token bucket"),
         ("https://media.example/v.mp4?x=1", "https://media.example/v.mp4?x=1"),
     ],
@@ -68,6 +77,14 @@ def test_values_under_a_secret_name_are_blanked(log, name):
     logger.info("something_happened", **{name: "s3cret"})
 
     assert lines(text)[0][name] == "***"
+
+
+def test_whether_a_token_was_good_is_told(log):
+    logger, text = log
+
+    logger.info("callback_stored", token_ok=True, signature_ok=None)
+
+    assert lines(text)[0].items() >= {"token_ok": True, "signature_ok": None}.items()
 
 
 def test_credentials_in_a_traceback_are_blanked(log):
