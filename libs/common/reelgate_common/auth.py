@@ -30,6 +30,10 @@ class Caller:
         """Whether one of the caller's scopes is or includes this one."""
         return not self.scopes.isdisjoint(SCOPES[SCOPES.index(scope) :])
 
+    def may_use(self, wallet: str) -> bool:
+        """Whether a wallet, and what belongs to it, is the caller's."""
+        return self.wallets is None or wallet in self.wallets
+
     @property
     def is_admin(self) -> bool:
         """May do what operators do, which is never bound to wallets."""

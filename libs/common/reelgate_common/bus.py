@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from aiormq import Channel, spec
 
 from reelgate_common import topology
 from reelgate_common.connection import CONNECT_SECONDS, TROUBLE, Link, connect, is_cancelled, kept_up, until_closed
@@ -64,43 +65,41 @@ async def declare(connection: AbstractConnection) -> None:
 class Publisher(Link):
     """Publishes persistent messages and waits for the broker's confirm."""
 
-    _channel: AbstractChannel
-    _events: AbstractExchange
+    _channel: Channel
 
     async def _serve(self, connection: AbstractConnection) -> None:
-        self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        self._events = await self._channel.get_exchange(topology.EXCHANGE, ensure=False)
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        self._channel = cast(Channel, await channel.get_underlay_channel())
         self.ready.set()
         log.info("broker_connected", link=self._name)
-        await until_closed(connection.closed(), self._channel.closed(), self.stopping.wait())
+        await until_closed(connection.closed(), channel.closed(), self.stopping.wait())
         if not self.stopping.is_set():
             log.warning("broker_connection_lost", link=self._name)
 
     async def publish(self, *, routing_key: str, message_id: str, body: bytes, headers: dict[str, Any]) -> None:
         """Publish an event. NotTaken when the broker refused it for sure, else PublishFailed."""
-        message = self._message(message_id, body, headers)
         mandatory = routing_key in topology.LISTENED_TO
-        await self._send(lambda: self._events.publish(message, routing_key, mandatory=mandatory))
+        await self._send(topology.EXCHANGE, routing_key, _properties(message_id, headers), body, mandatory=mandatory)
 
     async def park(self, *, message_id: str, body: bytes, headers: dict[str, Any]) -> None:
         """Put a message aside for an operator. Raises like `publish`."""
-        message = self._message(message_id, body, headers)
-        await self._send(lambda: self._channel.default_exchange.publish(message, topology.PARKED, mandatory=True))
+        await self._send("", topology.PARKED, _properties(message_id, headers), body, mandatory=True)
 
-    def _message(self, message_id: str, body: bytes, headers: dict[str, Any]) -> aio_pika.Message:
-        return aio_pika.Message(
-            body,
-            message_id=message_id,
-            headers=headers,
-            content_type="application/json",
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        )
-
-    async def _send(self, publish: Callable[[], Awaitable[Any]]) -> None:
+    async def _send(
+        self, exchange: str, routing_key: str, properties: spec.Basic.Properties, body: bytes, *, mandatory: bool
+    ) -> None:
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 await self.ready.wait()
-                await publish()
+                # aiormq's own call: aio-pika's waits for the socket after each message, before the next is written.
+                await self._channel.basic_publish(
+                    body,
+                    exchange=exchange,
+                    routing_key=routing_key,
+                    properties=properties,
+                    mandatory=mandatory,
+                    wait=False,
+                )
         except aio_pika.exceptions.DeliveryError as error:  # a nack, or returned as unroutable
             raise NotTaken(f"the broker refused the message: {type(error).__name__}") from error
         except TimeoutError as error:
@@ -111,6 +110,15 @@ class Publisher(Link):
             if is_cancelled():
                 raise
             raise PublishFailed("the connection was declared stuck") from error
+
+
+def _properties(message_id: str, headers: dict[str, Any]) -> spec.Basic.Properties:
+    return spec.Basic.Properties(
+        message_id=message_id,
+        headers=headers,
+        content_type="application/json",
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )
 
 
 class Consumer(Link):

@@ -4,12 +4,12 @@ import re
 from uuid import uuid4
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reelgate_common import tracing
 
 HEADER = "X-Request-Id"
+_HEADER = HEADER.lower().encode()
 _SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -35,27 +35,26 @@ class HttpContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        asked = headers.get(HEADER, "")
-        given = asked if _SANE.fullmatch(asked) else None
+        given = dict(scope["headers"])
+        asked = given.get(_HEADER, b"").decode("latin-1")
+        request_id = asked if _SANE.fullmatch(asked) else None
         if not self._traces or scope["path"] in self._untraced:
-            await self._named(scope, receive, send, given or uuid4().hex)
+            await self._named(scope, receive, send, request_id or uuid4().hex)
             return
-        caller = tracing.sane(headers.get("traceparent"))
+        caller = tracing.sane(given.get(b"traceparent", b"").decode("latin-1"))
         with tracing.request("HTTP", caller=caller, join=self._join) as span:
+            await self._named(scope, receive, send, request_id or tracing.ids()["trace_id"], span)
 
-            async def tell(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    _describe(span, scope, message["status"])
-                    span.end()
-                await send(message)
-
-            await self._named(scope, receive, tell, given or tracing.ids()["trace_id"])
-
-    async def _named(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    async def _named(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, span: tracing.Span | None = None
+    ) -> None:
         async def name(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = request_id
+                others = [header for header in message["headers"] if header[0].lower() != _HEADER]
+                message["headers"] = [*others, (_HEADER, request_id.encode("latin-1"))]
+                if span:
+                    _describe(span, scope, message["status"])
+                    span.end()
             await send(message)
 
         scope.setdefault("state", {})["request_id"] = request_id

@@ -1,7 +1,9 @@
 """Counts and times HTTP requests, by the route that answered: never by their path, of which there is no end."""
 
 import time
+from functools import cache
 
+from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reelgate_common import metrics
@@ -46,5 +48,11 @@ class HttpMetrics:
 
 def _count(scope: Scope, method: str, status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", _OTHER if "endpoint" in scope else _NO_ROUTE)
-    metrics.http_requests.labels(method, route, status).inc()
-    metrics.http_request_seconds.labels(method, route).observe(seconds)
+    answered, took = _series(method, route, status)
+    answered.inc()
+    took.observe(seconds)
+
+
+@cache  # as many as there are series, which prometheus_client keeps too, but finds at some cost
+def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return metrics.http_requests.labels(method, route, status), metrics.http_request_seconds.labels(method, route)

@@ -5,7 +5,6 @@ crashing before the delete publishes twice; consumers are idempotent, so that is
 """
 
 import asyncio
-import json
 import random
 from datetime import timedelta
 from typing import Any, Protocol
@@ -19,7 +18,7 @@ from reelgate_common.messages import Event
 
 log = structlog.get_logger(__name__)
 
-BATCH = 200  # published in one go: 8,000 confirmed messages/s were measured with 100 in flight
+BATCH = 100  # published in one go: more is no faster, and keeps the process from its requests meanwhile
 _IDLE_SECONDS = 0.5  # how soon another process's message is picked up when ours died
 _AWAY_SECONDS = 1.0
 
@@ -106,7 +105,7 @@ class Relay:
         async with self._db.transaction() as tx:
             rows = await tx.fetch(
                 """
-                SELECT id, event_id, routing_key, job_id, payload, headers
+                SELECT id, event_id, routing_key, job_id, payload::text AS body, headers
                   FROM outbox
                  WHERE available_at <= now()
                  ORDER BY available_at, id
@@ -146,7 +145,7 @@ class Relay:
                 await self._publisher.publish(
                     routing_key=row["routing_key"],
                     message_id=str(row["event_id"]),
-                    body=_encode(row["payload"]),
+                    body=row["body"].encode(),
                     headers=headers,
                 )
         except PublishFailed as error:
@@ -166,7 +165,3 @@ async def _put_off(tx: Connection, ids: list[int]) -> None:
         """,
         ids,
     )
-
-
-def _encode(payload: Any) -> bytes:
-    return json.dumps(payload, separators=(",", ":")).encode()

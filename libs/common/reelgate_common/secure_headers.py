@@ -33,7 +33,7 @@ class SecureHeaders:
                 given = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
-                    *(header for header in self._headers if header[0] not in given),
+                    *[header for header in self._headers if header[0] not in given],
                 ]
             await send(message)
 

@@ -16,6 +16,7 @@ from reelgate_api.dependencies import Parts, State
 from reelgate_api.images import form as image_form
 from reelgate_api.images import routes as image_routes
 from reelgate_api.jobs import routes as job_routes
+from reelgate_api.jobs.lookup import Lookup
 from reelgate_api.jobs.pace import Pace
 from reelgate_api.keys.routes import router as keys_router
 from reelgate_api.limits.handlers import Limiter
@@ -28,7 +29,7 @@ from reelgate_api.operations.handlers import Operations
 from reelgate_api.operations.routes import router as operations_router
 from reelgate_api.provider import CallbackService
 from reelgate_api.reference.routes import router as reference_router
-from reelgate_api.routes import CALLBACK_PATH, router
+from reelgate_api.routes import CALLBACK_PATH, direct, router
 from reelgate_api.settings import Settings
 from reelgate_api.sign_in.routes import router as sign_in_router
 from reelgate_api.vendor_watch import VendorWatch
@@ -74,6 +75,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             settings,
             core.db,
             Callers(core.db),
+            Lookup(core.db),
             core.bus,
             core.relay,
             verifier,
@@ -117,6 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the host and scheme that the request claims
     )
+    app.routes.extend(direct.routes)  # first, and not included: looked at first, and once
     app.include_router(router)
     app.include_router(job_routes.router)
     app.include_router(custody_routes.router)

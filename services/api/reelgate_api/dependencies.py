@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from reelgate_api.accepting.handlers import Acceptor
 from reelgate_api.callers import Callers
 from reelgate_api.custody.handlers import Files
+from reelgate_api.jobs.lookup import Lookup
 from reelgate_api.jobs.pace import Pace
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.live.hub import Hub, Permit
@@ -39,6 +40,7 @@ class Parts:
     settings: Settings
     db: Database
     callers: Callers
+    lookup: Lookup
     bus: Bus
     relay: Relay
     verifier: Verifier
@@ -99,14 +101,18 @@ Token = Annotated[str | None, Depends(get_token)]
 
 async def get_caller(request: Request, parts: PartsDep, token: Token) -> Caller:
     """Who asks, and may do this kind of thing; NotAuthenticated without a good credential unless AUTH_MODE is open."""
+    return await find_caller(parts, token, auth.READ if request.method in {"GET", "HEAD"} else auth.JOBS)
+
+
+async def find_caller(parts: Parts, token: str | None, scope: str) -> Caller:
+    """Who asks, if that may do what needs this scope."""
     if token is None:
         if parts.settings.auth_mode == "open":
             return auth.ANYONE
         raise NotAuthenticated("Send an API key or a session's token: Authorization: Bearer rg_live_…")
     if token.startswith(auth.SESSION_PREFIX) and not parts.settings.session_seconds:
         raise NotAuthenticated("Signing in with a wallet is turned off here")
-    caller = await parts.callers.find(token)
-    return _with_scope(caller, auth.READ if request.method in {"GET", "HEAD"} else auth.JOBS)
+    return _with_scope(await parts.callers.find(token), scope)
 
 
 def _with_scope(caller: Caller, scope: str) -> Caller:
@@ -156,6 +162,11 @@ async def get_idempotency_key(
     ] = None,
 ) -> str | None:
     """The Idempotency-Key header, checked."""
+    return check_idempotency_key(idempotency_key)
+
+
+def check_idempotency_key(idempotency_key: str | None) -> str | None:
+    """The key, or InvalidInput."""
     if idempotency_key is None:
         return None
     if not 0 < len(idempotency_key) <= _MAX_IDEMPOTENCY_KEY or not idempotency_key.isascii():

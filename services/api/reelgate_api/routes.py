@@ -4,9 +4,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 
 from reelgate_api import further, handlers
-from reelgate_api.dependencies import CallerDep, IdempotencyKey, JobId, Parts, PartsDep, check_cron_secret
+from reelgate_api.dependencies import (
+    CallerDep,
+    IdempotencyKey,
+    JobId,
+    Parts,
+    PartsDep,
+    check_cron_secret,
+    check_idempotency_key,
+    find_caller,
+)
+from reelgate_api.direct import Answer, Asked, DirectRoute, directly
 from reelgate_api.documented import JOB_MADE, answers
 from reelgate_api.jobs import handlers as job_handlers
 from reelgate_api.limits.headers import headers as rate_limit_headers
@@ -14,12 +25,13 @@ from reelgate_api.live import handlers as live
 from reelgate_api.problems import responses
 from reelgate_api.schemas import ExtendBody, GenerateBody, ManualCallbackBody, UpgradeBody
 from reelgate_api.views import Accepted, Status, Timeline
-from reelgate_common import republish
+from reelgate_common import auth, republish
 from reelgate_common.auth import Caller
 from reelgate_common.domain.job import Job, JobStatus
 from reelgate_common.domain.request import VideoRequest
 from reelgate_common.views import JobEnvelope, JobView
 
+direct = APIRouter(route_class=DirectRoute)  # what is asked for most
 router = APIRouter()
 
 CALLBACK_PATH = "/api/video/kie-ai-callback"
@@ -28,7 +40,18 @@ _CALLBACK_HEADERS = ("content-type", "x-webhook-timestamp", "x-webhook-signature
 _ONE_CRON_PASS = 500
 
 
-@router.post(
+async def _create_directly(asked: Asked) -> Answer | None:
+    try:
+        body = GenerateBody.model_validate_json(asked.body)
+    except ValidationError:
+        return None
+    key = check_idempotency_key(asked.header(b"idempotency-key"))
+    caller = await find_caller(asked.parts, asked.token, auth.JOBS)
+    accepted, headers = await _accept(_as_request(body, asked.parts), key, caller, asked.parts)
+    return Answer(202, headers, accepted.model_dump_json(exclude_none=True).encode())
+
+
+@direct.post(
     "/api/video/generate",
     status_code=202,
     response_model_exclude_none=True,
@@ -36,23 +59,31 @@ _ONE_CRON_PASS = 500
     tags=["videos"],
     responses=answers(202, *JOB_MADE) | responses(400, 401, 402, 403, 409, 413, 422, 429, 503),
 )
+@directly(_create_directly)
 async def create_video(
     body: GenerateBody, key: IdempotencyKey, caller: CallerDep, parts: PartsDep, response: Response
 ) -> Accepted:
     """Accept a job: 202 means stored, charged and queued, not yet sent."""
+    accepted, headers = await _accept(_as_request(body, parts), key, caller, parts)
+    response.headers.update(headers)
+    return accepted
+
+
+def _as_request(body: GenerateBody, parts: Parts) -> VideoRequest:
     settings = parts.settings
-    request = body.to_request(reference_limit=settings.kie_reference_image_limit, file_host=settings.file_endpoint)
-    return await _accept(request, key, caller, parts, response)
+    return body.to_request(reference_limit=settings.kie_reference_image_limit, file_host=settings.file_endpoint)
 
 
-async def _accept(request: VideoRequest, key: str | None, caller: Caller, parts: Parts, response: Response) -> Accepted:
+async def _accept(
+    request: VideoRequest, key: str | None, caller: Caller, parts: Parts
+) -> tuple[Accepted, dict[str, str]]:
     accepted = await parts.acceptor.accept(request, key=key, caller=caller)
-    response.headers.update(rate_limit_headers(accepted.quotas))
-    response.headers["Location"] = f"/api/video/jobs/{accepted.job_id}"
-    response.headers["Retry-After"] = str(parts.pace.retry_after(request.model, request.operation))
+    headers = rate_limit_headers(accepted.quotas)
+    headers["Location"] = f"/api/video/jobs/{accepted.job_id}"
+    headers["Retry-After"] = str(parts.pace.retry_after(request.model, request.operation))
     if accepted.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return Accepted(job_id=accepted.job_id, degraded=parts.vendor_watch.notice)
+        headers["Idempotent-Replayed"] = "true"
+    return Accepted(job_id=accepted.job_id, degraded=parts.vendor_watch.notice), headers
 
 
 @router.post(
@@ -75,7 +106,9 @@ async def extend_video(
     """Continue a finished video: a job of its own, whose video is the whole longer clip. Not after a 1080p upgrade."""
     source = await handlers.get(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
     request = further.extension(source, body.model_dump(exclude_none=True))
-    return await _accept(request, key, caller, parts, response)
+    accepted, headers = await _accept(request, key, caller, parts)
+    response.headers.update(headers)
+    return accepted
 
 
 @router.post(
@@ -98,7 +131,9 @@ async def upgrade_video(
     """Have a finished video in 1080p or 4K: a job of its own, once for each resolution."""
     source = await handlers.get(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
     request = further.upgrade(source, body.model_dump(exclude_none=True))
-    return await _accept(request, key, caller, parts, response)
+    accepted, headers = await _accept(request, key, caller, parts)
+    response.headers.update(headers)
+    return accepted
 
 
 @router.get("/api/status", operation_id="get_status", tags=["status"])
@@ -110,13 +145,22 @@ async def get_status(parts: PartsDep) -> Status:
     return Status(status="degraded", reason=parts.vendor_watch.notice, since=trouble.since)
 
 
-@router.get(
+async def _get_directly(asked: Asked) -> Answer | None:
+    id, if_none_match = asked.path_params["id"], asked.header(b"if-none-match")  # noqa: A001 -- the name in the path
+    caller = await find_caller(asked.parts, asked.token, auth.READ)
+    job = await _find(id, caller, asked.parts)
+    headers, found = await _show(job, if_none_match, asked.parts)
+    return Answer(200, headers, found.model_dump_json().encode()) if found else Answer(304, headers, None)
+
+
+@direct.get(
     "/api/video/jobs/{id}",
     response_model=JobEnvelope,
     operation_id="get_video",
     tags=["videos"],
     responses=answers(200, "ETag", "Retry-After") | responses(304, 400, 401, 403, 404, 503),
 )
+@directly(_get_directly)
 async def get_video(
     *,
     id: JobId,  # noqa: A002 -- the name in the path
@@ -132,17 +176,29 @@ async def get_video(
     ] = 0,
 ) -> Any:
     """A job as it stands. Poll with the ETag, as often as Retry-After says, until status is completed or failed."""
-    job = await handlers.get(handlers.parse_uuid(id, "id"), caller=caller, db=parts.db)
+    job = await _find(id, caller, parts)
     if wait and (if_none_match is None or _is_named(job, if_none_match)):
         job = await live.until_changed(job, seconds=wait, hub=parts.hub)
+    headers, found = await _show(job, if_none_match, parts)
+    if found is None:
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return found
+
+
+async def _find(id: str, caller: Caller, parts: Parts) -> Job:  # noqa: A002
+    return await parts.lookup.get(handlers.parse_uuid(id, "id"), caller=caller)
+
+
+async def _show(job: Job, if_none_match: str | None, parts: Parts) -> tuple[dict[str, str], JobEnvelope | None]:
+    """The headers of the answer, and its body; None when the caller has it."""
     headers = {"ETag": _etag(job)}  # not of the queue's position, which is a hint and changes with every send
     position = await job_handlers.position(job, db=parts.db)
     if not job.status.is_final:
         headers["Retry-After"] = str(parts.pace.retry_after_of(job, position=position))
     if if_none_match and _is_named(job, if_none_match):
-        return Response(status_code=304, headers=headers)
-    response.headers.update(headers)
-    return JobEnvelope(job=JobView.of(job, queue_position=position))
+        return headers, None
+    return headers, JobEnvelope(job=JobView.of(job, queue_position=position))
 
 
 def _etag(job: Job) -> str:

@@ -56,8 +56,7 @@ def _check_reachable(urls: Sequence[str], file_host: str | None) -> None:
     That opens no door to our own network: only Kie.ai, or its stand-in, ever fetches these URLs.
     """
     for number, url in enumerate(urls):
-        is_file_host = file_host is not None and _origin(url) == _origin(file_host)
-        if not is_file_host and is_private_host(urlsplit(url).hostname or ""):
+        if is_private_host(urlsplit(url).hostname or "") and not (file_host and _origin(url) == _origin(file_host)):
             raise InvalidInput(
                 f"image_urls[{number}]",
                 "image_urls must be public: Kie.ai cannot fetch from a private or local address",
@@ -182,22 +181,23 @@ class GenerateBody(_JobBody):
             prompt=self.prompt or "Generate a video",
             image_urls=tuple(images),
             generation_type=generation_type,
-            **self.model_dump(
-                include={
-                    "aspect_ratio",
-                    "model",
-                    "resolution",
-                    "duration",
-                    "watermark",
-                    "metadata",
-                    "client_reference_id",
-                    "seeds",
-                    "enable_translation",
-                    "webhook_url",
-                    "expires_in",
-                }
-            ),
+            **{name: getattr(self, name) for name in _AS_GIVEN},
         )
+
+
+_AS_GIVEN = (
+    "aspect_ratio",
+    "model",
+    "resolution",
+    "duration",
+    "watermark",
+    "metadata",
+    "client_reference_id",
+    "seeds",
+    "enable_translation",
+    "webhook_url",
+    "expires_in",
+)
 
 
 class ExtendBody(_JobBody):

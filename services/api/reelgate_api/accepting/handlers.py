@@ -145,7 +145,7 @@ class Acceptor:
                 return earlier
             raise
         accepted = await _store_surely(new, store)
-        return replace(accepted, quotas=quotas, request_hash=new.request_hash)
+        return Accepted(accepted.job_id, accepted.replayed, quotas, new.request_hash)
 
     async def _find_earlier(self, new: NewJob) -> Accepted | None:
         if new.key is None:
@@ -278,5 +278,5 @@ def _check_expiry(request: VideoRequest, settings: Settings) -> None:
 
 
 def _may_use(caller: Caller, wallet: str) -> None:
-    if caller.wallets is not None and wallet not in caller.wallets:
+    if not caller.may_use(wallet):
         raise NotAllowed("This key may not act for that wallet_address")

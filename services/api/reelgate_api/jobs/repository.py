@@ -1,6 +1,6 @@
 """The SQL of reading jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -79,6 +79,12 @@ def statement(wanted: Filter, after: UUID | None, *, newest_first: bool, limit: 
          ORDER BY j.id {end}
     """  # noqa: S608 -- the words are ours, the values are arguments
     return select, given.values
+
+
+async def find_jobs(db: Connection, ids: Collection[UUID]) -> dict[UUID, Job]:
+    """Those of these jobs that there are."""
+    rows = await db.fetch("SELECT * FROM video_jobs WHERE id = ANY($1)", list(ids))
+    return {row["id"]: jobs.as_job(row) for row in rows}
 
 
 class Arguments:
