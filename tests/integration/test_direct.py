@@ -106,6 +106,9 @@ RAW = {
     "a member that comes twice": b'{"wallet_address": "others", ' + json.dumps(BODY).encode()[1:],
     "metadata that come twice": json.dumps({**BODY, "metadata": {}}).replace("{}", '{"a": 1, "b": 2, "a": 3}').encode(),
     "a zero below zero": json.dumps({**BODY, "metadata": {}}).replace("{}", '{"a": -0, "b": 0E2}').encode(),
+    "numbers of many digits": json.dumps({**BODY, "metadata": {}})
+    .replace("{}", '{"a": [9007199254740993.0, 2.2250738585072011e-308, 1e-400, 0.1000000000000000055511151231257827]}')
+    .encode(),
     "a long number": json.dumps({**BODY, "metadata": {}}).replace("{}", '{"a": ' + "9" * 5000 + "}").encode(),
     "nested deeply": json.dumps({**BODY, "metadata": {}})
     .replace("{}", '{"a": ' + "[" * 300 + "]" * 300 + "}")

@@ -35,7 +35,7 @@ class HttpContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"])
+        given = dict(reversed(scope["headers"]))  # of a header that comes twice, the first
         asked = given.get(_HEADER, b"").decode("latin-1")
         request_id = asked if _SANE.fullmatch(asked) else None
         if not self._traces or scope["path"] in self._untraced:

@@ -19,6 +19,7 @@ from reelgate_common.messages import Event
 log = structlog.get_logger(__name__)
 
 BATCH = 100  # published in one go: more is no faster, and keeps the process from its requests meanwhile
+_PAUSE_SECONDS = 0.005  # after a pass: under load, what is committed meanwhile goes together in the next
 _IDLE_SECONDS = 0.5  # how soon another process's message is picked up when ours died
 _AWAY_SECONDS = 1.0
 
@@ -86,6 +87,7 @@ class Relay:
                 await asyncio.sleep(_AWAY_SECONDS)
                 continue
             if published < BATCH:
+                await asyncio.sleep(_PAUSE_SECONDS)
                 await self._rest()
 
     async def _rest(self) -> None:

@@ -117,6 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=documented.TAGS,
         docs_url=None,  # the stock page loads from a CDN
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # we have our own; asked for at each request
         redirect_slashes=False,  # a redirect would name the host and scheme that the request claims
     )
     app.routes.extend(direct.routes)  # first, and not included: looked at first, and once
