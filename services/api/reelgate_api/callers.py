@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from reelgate_api.batches import Batches
 from reelgate_common import auth
 from reelgate_common.auth import Caller
+from reelgate_common.batches import Batches
 from reelgate_common.db import Database
 
 

@@ -17,13 +17,13 @@ import structlog
 from reelgate_api import further
 from reelgate_api.accepting import repository
 from reelgate_api.accepting.repository import AcceptResult, NewJob
-from reelgate_api.batches import Batches
 from reelgate_api.idempotency.in_flight import InFlight
 from reelgate_api.limits.handlers import QUEUE_RETRY_SECONDS, Limiter
 from reelgate_api.settings import Settings
 from reelgate_api.webhooks import handlers as webhooks
 from reelgate_common import jobs, metrics, tracing
 from reelgate_common.auth import Caller
+from reelgate_common.batches import Batches, may_be_of_one
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain import pricing
 from reelgate_common.domain.errors import (
@@ -88,7 +88,7 @@ class Acceptor:
         self._settings = settings
         self._limiter = limiter
         self._in_flight = in_flight or InFlight()
-        self._together = Batches(self._store_together, of_one=_may_be_of_one)
+        self._together = Batches(self._store_together, of_one=may_be_of_one)
         self._queues: WeakValueDictionary[str, Batches[NewJob, _Outcome]] = WeakValueDictionary()
 
     async def accept(
@@ -237,11 +237,6 @@ class Acceptor:
             state = await repository.find_source_state(tx, source_id, operation, besides=new.id, memory=memory)
             further.check_source(state, operation)
             return await self.accept_on(tx, new)
-
-
-def _may_be_of_one(error: Exception) -> bool:
-    """What is wrong with one job shall not fail others. A database that is away, or locked for long, fails all."""
-    return not isinstance(error, Unavailable)
 
 
 async def _store_surely(new: NewJob, store: Store) -> Accepted:

@@ -15,6 +15,11 @@ _MOST_TOGETHER = 100
 _MOST_WAITING = 2_000  # more would only wait until their callers have given up
 
 
+def may_be_of_one(error: Exception) -> bool:
+    """What is wrong with one shall not fail others. A database that is away, or locked for long, fails all."""
+    return not isinstance(error, Unavailable)
+
+
 class Batches(Generic[A, R]):
     """Hands arguments to `act`, as many at a time as came while it was busy with earlier ones.
 

@@ -5,8 +5,8 @@ from contextvars import ContextVar
 
 import pytest
 
-from reelgate_api import batches
-from reelgate_api.batches import Batches
+from reelgate_common import batches
+from reelgate_common.batches import Batches
 from reelgate_common.domain.errors import Busy, Unavailable
 
 
