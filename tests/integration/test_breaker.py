@@ -135,7 +135,7 @@ async def test_jobs_wait_for_one_probe_and_are_all_sent_when_the_trouble_is_over
     db, make_job, make_submitters, kie, start, eventually, breaker_row, time_is_over, stored, trouble
 ):
     answer, until_open = TROUBLES[trouble]
-    jobs = [(await make_job(wallet_address=f"w{n}")).id for n in range(8)]
+    jobs = [(await make_job(wallet_address=f"w{n}")).id for n in range(until_open + 8)]  # one for each permit
     submitters = await make_submitters()
     kie.says = answer
     for n in range(until_open):

@@ -4,6 +4,8 @@ Outcomes are guarded by the attempt, not by its lease: a submitter that slept pa
 in the truth of its own call.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,33 +15,55 @@ import structlog
 from reelgate_common import jobs, settlement
 from reelgate_common.db import Connection
 from reelgate_common.domain.job import Attempt, Job, JobStatus, SendOutcome
-from reelgate_common.jobs import Change
+from reelgate_common.jobs import Change, Move
 from reelgate_common.messages import JobRequested, JobSubmitted
 from reelgate_common.settings import JobSettings
 
 log = structlog.get_logger(__name__)
 
 
-async def add(tx: Connection, attempt_id: UUID, job_id: UUID, *, token_hash: bytes, vendor_cost: float = 0) -> Attempt:
-    """Record a call that is about to be made. The database refuses a second one that may be at Kie.ai.
+class Contradicted(Exception):
+    """The evidence contradicts what is recorded."""
 
-    The task that an upgrade is asked about is known before its call is made.
+
+@dataclass(frozen=True, kw_only=True)
+class NewAttempt:
+    """A call that is about to be made."""
+
+    id: UUID
+    job_id: UUID
+    token_hash: bytes
+    vendor_cost: float
+
+
+async def add(tx: Connection, attempt_id: UUID, job_id: UUID, *, token_hash: bytes, vendor_cost: float = 0) -> Attempt:
+    """As `add_all` for one call."""
+    new = NewAttempt(id=attempt_id, job_id=job_id, token_hash=token_hash, vendor_cost=vendor_cost)
+    return (await add_all(tx, [new]))[job_id]
+
+
+async def add_all(tx: Connection, new: Sequence[NewAttempt]) -> dict[UUID, Attempt]:
+    """Record calls that are about to be made; they come back by their jobs' ids.
+
+    The database refuses a job a second one that may be at Kie.ai. The task that an upgrade is asked about is known
+    before its call is made.
     """
-    row = await tx.fetchrow(
+    rows = await tx.fetch(
         """
         INSERT INTO job_attempts (id, job_id, n, operation, token_hash, vendor_cost, hinted_task_id)
-        SELECT $1, $2, (SELECT coalesce(max(n), 0) + 1 FROM job_attempts WHERE job_id = $2), operation, $3, $4,
-               CASE WHEN operation IN ('upgrade_1080p', 'upgrade_4k') THEN source_task_id END
-          FROM video_jobs
-         WHERE id = $2
+        SELECT new.id, job.id, (SELECT coalesce(max(n), 0) + 1 FROM job_attempts WHERE job_id = job.id), job.operation,
+               new.token_hash, new.vendor_cost,
+               CASE WHEN job.operation IN ('upgrade_1080p', 'upgrade_4k') THEN job.source_task_id END
+          FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::float8[]) AS new(id, job_id, token_hash, vendor_cost)
+          JOIN video_jobs job ON job.id = new.job_id
         RETURNING *
         """,
-        attempt_id,
-        job_id,
-        token_hash,
-        vendor_cost,
+        [each.id for each in new],
+        [each.job_id for each in new],
+        [each.token_hash for each in new],
+        [each.vendor_cost for each in new],
     )
-    return jobs.as_attempt(row)
+    return {row["job_id"]: jobs.as_attempt(row) for row in rows}
 
 
 async def record_outcome(
@@ -59,6 +83,70 @@ async def record_outcome(
         message,
     )
     return row is not None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Kie.ai's word that it has taken a call, under this task id."""
+
+    attempt: Attempt
+    task_id: str
+    place: str | None  # in a trace
+
+
+async def accept_plain(tx: Connection, taken: Sequence[Taken], *, by: str, policy: JobSettings) -> frozenset[UUID]:
+    """What `accept` does for many calls at once, where it is plain: the ids of those attempts.
+
+    Plain is a job that waits for nothing but this answer, and that nobody else holds. Raises Contradicted when a
+    task belongs to another attempt; nothing is written then.
+    """
+    try:
+        rows = await tx.fetch(
+            """
+            WITH held AS (
+                SELECT job.id, taken.attempt_id, taken.task_id
+                  FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS taken(job_id, attempt_id, task_id)
+                  JOIN video_jobs job ON job.id = taken.job_id
+                 WHERE job.status = 'submitting' AND job.attempt_id = taken.attempt_id
+                 ORDER BY job.id
+                   FOR NO KEY UPDATE OF job SKIP LOCKED
+            )
+            UPDATE job_attempts attempt
+               SET outcome = 'accepted', outcome_at = now(), task_id = held.task_id
+              FROM held
+             WHERE attempt.id = held.attempt_id AND attempt.outcome IS NULL
+            RETURNING attempt.id
+            """,
+            [each.attempt.job_id for each in taken],
+            [each.attempt.id for each in taken],
+            [each.task_id for each in taken],
+        )
+    except asyncpg.UniqueViolationError as error:
+        raise Contradicted("a task belongs to another attempt") from error
+    done = frozenset(row["id"] for row in rows)
+    moves = [
+        Move(each.attempt.job_id, _processing(each.attempt, each.task_id, policy), each.place)
+        for each in taken
+        if each.attempt.id in done
+    ]
+    if moves:
+        moved = await jobs.transition_all(tx, moves, JobStatus.PROCESSING, step="submitted", by=by, announce=_submitted)
+        if len(moved) < len(moves):
+            raise AssertionError("a job was submitting and locked")
+    return done
+
+
+def _processing(attempt: Attempt, task_id: str, policy: JobSettings) -> Change:
+    return Change(
+        attempt_id=attempt.id,
+        task_id=task_id,
+        deadline=timedelta(seconds=policy.processing_deadline),
+        next_check=timedelta(seconds=policy.first_poll_seconds),
+    )
+
+
+def _submitted(job: Job) -> JobSubmitted:
+    return JobSubmitted(job_id=job.id, job_version=job.version, task_id=job.task_id or "")
 
 
 async def accept(
@@ -84,13 +172,8 @@ async def accept(
         step="submitted",
         by=by,
         reason=reason,
-        change=Change(
-            attempt_id=attempt.id,
-            task_id=task_id,
-            deadline=timedelta(seconds=policy.processing_deadline),
-            next_check=timedelta(seconds=policy.first_poll_seconds),
-        ),
-        announce=lambda sent: JobSubmitted(job_id=sent.id, job_version=sent.version, task_id=task_id),
+        change=_processing(attempt, task_id, policy),
+        announce=_submitted,
     )
     if moved:
         log.info("job_submitted", job_id=str(moved.id), task_id=task_id)

@@ -1,16 +1,16 @@
 """The one transition function, and reading jobs and attempts.
 
-Every change of a job goes through `transition`: one guarded UPDATE whose row count is the answer, the
-timeline entry in the same statement, the event for others in the same transaction.
+Every change of a job goes through `transition`, alone or with others: one guarded UPDATE whose row count is the
+answer, the timeline entry in the same statement, the event for others in the same transaction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from reelgate_common import metrics, outbox, webhooks
+from reelgate_common import metrics, outbox, tracing, webhooks
 from reelgate_common.db import Connection
 from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, Operation, SendOutcome, leading_to
 from reelgate_common.messages import Event
@@ -40,6 +40,15 @@ class Change:
     error_message: str | None = None
 
 
+@dataclass(frozen=True)
+class Move:
+    """One job's part in a transition of many: what is written, and where in a trace that was decided."""
+
+    job_id: UUID
+    change: Change
+    place: str | None
+
+
 async def transition(
     tx: Connection,
     job_id: UUID,
@@ -57,64 +66,89 @@ async def transition(
     `step` names the timeline entry, `by` the service that decided, `reason` why. `came_from` narrows the
     states that the domain's table allows.
     """
-    change = change or Change()
-    row = await tx.fetchrow(
+    move = Move(job_id, change or Change(), tracing.current())
+    moved = await transition_all(
+        tx, [move], to, step=step, by=by, reason=reason, came_from=came_from, announce=announce
+    )
+    return moved.get(job_id)
+
+
+async def transition_all(
+    tx: Connection,
+    moves: Sequence[Move],
+    to: JobStatus,
+    *,
+    step: str,
+    by: str,
+    reason: str | None = None,
+    came_from: frozenset[JobStatus] | None = None,
+    announce: Callable[[Job], Event] | None = None,
+) -> dict[UUID, Job]:
+    """As `transition` for many jobs at once: those that moved. Of several jobs the caller holds the locks."""
+    rows = await tx.fetch(
         """
         WITH moved AS (
-            UPDATE video_jobs
-               SET status = $2,
+            UPDATE video_jobs job
+               SET status = $1,
                    version = version + 1,
                    updated_at = now(),
-                   deadline_at = CASE $2 WHEN 'pending' THEN expires_at ELSE coalesce($4, now()) + $5::interval END,
-                   next_attempt_at = now() + $6::interval,
-                   republish_after = now() + $6::interval + interval '10 s',
+                   deadline_at = CASE $1 WHEN 'pending' THEN expires_at
+                                         ELSE coalesce(move.deadline_from, now()) + move.deadline END,
+                   next_attempt_at = now() + move.next_attempt,
+                   republish_after = now() + move.next_attempt + interval '10 s',
                    republishes = 0,
-                   next_check_at = now() + $7::interval,
-                   attempt_id = coalesce($8, attempt_id),
-                   task_id = coalesce($9, task_id),
-                   video_url = coalesce($10, video_url),
-                   video_link = coalesce($16, video_link),
-                   failure_code = CASE WHEN $2 <> 'completed' THEN coalesce($11, failure_code) END,
-                   error_message = CASE WHEN $2 <> 'completed' THEN coalesce($12, error_message) END,
-                   started_at = CASE $2 WHEN 'submitting' THEN coalesce(started_at, now()) ELSE started_at END,
-                   completed_at = CASE WHEN $2 IN ('completed', 'failed', 'canceled') THEN now() END,
-                   recovered_at = CASE WHEN status = 'failed' AND $2 = 'completed' THEN now() END
-             WHERE id = $1 AND status = ANY($3)
-            RETURNING *
+                   next_check_at = now() + move.next_check,
+                   attempt_id = coalesce(move.attempt_id, job.attempt_id),
+                   task_id = coalesce(move.task_id, job.task_id),
+                   video_url = coalesce(move.video_url, job.video_url),
+                   video_link = coalesce(move.video_link, job.video_link),
+                   failure_code = CASE WHEN $1 <> 'completed' THEN coalesce(move.failure_code, job.failure_code) END,
+                   error_message = CASE WHEN $1 <> 'completed' THEN coalesce(move.error_message, job.error_message) END,
+                   started_at = CASE $1 WHEN 'submitting' THEN coalesce(started_at, now()) ELSE started_at END,
+                   completed_at = CASE WHEN $1 IN ('completed', 'failed', 'canceled') THEN now() END,
+                   recovered_at = CASE WHEN status = 'failed' AND $1 = 'completed' THEN now() END
+              FROM unnest($6::uuid[], $7::timestamptz[], $8::interval[], $9::interval[], $10::interval[], $11::uuid[],
+                          $12::text[], $13::text[], $14::text[], $15::text[], $16::text[])
+                   AS move(job_id, deadline_from, deadline, next_attempt, next_check, attempt_id,
+                           task_id, video_url, video_link, failure_code, error_message)
+             WHERE job.id = move.job_id AND job.status = ANY($2)
+            RETURNING job.*
         ), told AS (
             INSERT INTO job_events (job_id, seq, event, status, service, attempt, reason)
-            SELECT id, version, $13, status, $14,
-                   (SELECT n FROM job_attempts WHERE job_attempts.id = moved.attempt_id), $15
+            SELECT id, version, $3, status, $4,
+                   (SELECT n FROM job_attempts WHERE job_attempts.id = moved.attempt_id), $5
               FROM moved
         )
         SELECT * FROM moved
         """,
-        job_id,
         to,
         came_from if came_from is not None else leading_to(to),
-        change.deadline_from,
-        change.deadline,
-        change.next_attempt,
-        change.next_check,
-        change.attempt_id,
-        change.task_id,
-        change.video_url,
-        change.failure_code,
-        change.error_message,
         step,
         by,
         reason,
-        change.video_link,
+        [move.job_id for move in moves],
+        [move.change.deadline_from for move in moves],
+        [move.change.deadline for move in moves],
+        [move.change.next_attempt for move in moves],
+        [move.change.next_check for move in moves],
+        [move.change.attempt_id for move in moves],
+        [move.change.task_id for move in moves],
+        [move.change.video_url for move in moves],
+        [move.change.video_link for move in moves],
+        [move.change.failure_code for move in moves],
+        [move.change.error_message for move in moves],
     )
-    if row is None:
-        return None
-    metrics.job_steps.labels(step).inc()
-    job = as_job(row)
+    if not rows:
+        return {}
+    metrics.job_steps.labels(step).inc(len(rows))
+    moved = {row["id"]: as_job(row) for row in rows}
     if announce:
-        message = announce(job)
-        await outbox.add(tx, message, after=change.next_attempt or timedelta(0))
-        await webhooks.fan_out(tx, message, job)
-    return job
+        told = [(announce(moved[move.job_id]), move) for move in moves if move.job_id in moved]
+        await outbox.add_all(
+            tx, [outbox.Letter(message, move.place, move.change.next_attempt or timedelta(0)) for message, move in told]
+        )
+        await webhooks.fan_out(tx, [(message, moved[message.job_id]) for message, _ in told])
+    return moved
 
 
 async def note(tx: Connection, job_id: UUID, *, step: str, by: str, reason: str | None = None) -> None:
@@ -161,6 +195,19 @@ async def lock_job(tx: Connection, job_id: UUID) -> Job | None:
     """The job, held against every other change until the transaction ends."""
     row = await tx.fetchrow("SELECT * FROM video_jobs WHERE id = $1 FOR UPDATE", job_id)
     return as_job(row) if row else None
+
+
+async def find_attempts(tx: Connection, attempt_ids: Sequence[UUID]) -> dict[UUID, tuple[Attempt, str | None]]:
+    """Calls to Kie.ai by their own ids, each with the traceparent of the request that made its job."""
+    rows = await tx.fetch(
+        """
+        SELECT attempt.*, job.traceparent
+          FROM job_attempts attempt JOIN video_jobs job ON job.id = attempt.job_id
+         WHERE attempt.id = ANY($1)
+        """,
+        attempt_ids,
+    )
+    return {row["id"]: (as_attempt(row), row["traceparent"]) for row in rows}
 
 
 async def find_trace(db: Connection, job_id: UUID) -> str | None:

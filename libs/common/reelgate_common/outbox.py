@@ -6,6 +6,8 @@ crashing before the delete publishes twice; consumers are idempotent, so that is
 
 import asyncio
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -42,24 +44,42 @@ class NotTaken(PublishFailed):
     """The broker is there and surely did not take the message: no queue for it, or a full one."""
 
 
+@dataclass(frozen=True)
+class Letter:
+    """A message to store, the place in a trace where it was written, and how long it is held back."""
+
+    message: Event
+    place: str | None
+    after: timedelta = timedelta(0)
+
+
 async def add(tx: Connection, message: Event, *, after: timedelta = timedelta(0)) -> None:
     """Store a message to be published once the transaction is committed, not before `after`.
 
     It belongs to its job's trace, whoever writes it: it names where we are only if that is in the same.
     """
+    await add_all(tx, [Letter(message, tracing.current(), after)])
+
+
+async def add_all(tx: Connection, letters: Sequence[Letter]) -> None:
+    """As `add` for many at once."""
     await tx.execute(
         """
         INSERT INTO outbox (event_id, routing_key, job_id, payload, available_at, headers)
-        SELECT $1, $2, $3, $4, now() + $5, jsonb_strip_nulls(jsonb_build_object('traceparent',
-               CASE WHEN substr(job, 4, 32) <> substr($6::text, 4, 32) THEN job ELSE coalesce($6, job) END))
-          FROM (SELECT (SELECT traceparent FROM video_jobs WHERE id = $3)) AS trace(job)
+        SELECT new.event_id, new.routing_key, new.job_id, new.payload, now() + new.after, jsonb_strip_nulls(
+               jsonb_build_object('traceparent', CASE WHEN substr(job.traceparent, 4, 32) <> substr(new.place, 4, 32)
+                                                      THEN job.traceparent
+                                                      ELSE coalesce(new.place, job.traceparent) END))
+          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::jsonb[], $5::text[], $6::interval[])
+               AS new(event_id, routing_key, job_id, payload, place, after)
+          LEFT JOIN video_jobs job ON job.id = new.job_id
         """,
-        message.event_id,
-        message.routing_key,
-        message.job_id,
-        message.model_dump(mode="json"),
-        after,
-        tracing.current(),
+        [letter.message.event_id for letter in letters],
+        [letter.message.routing_key for letter in letters],
+        [letter.message.job_id for letter in letters],
+        [letter.message.model_dump(mode="json") for letter in letters],
+        [letter.place for letter in letters],
+        [letter.after for letter in letters],
     )
 
 

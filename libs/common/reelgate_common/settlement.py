@@ -4,6 +4,7 @@
 others find the job changed. The database's constraints stand behind them.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -14,7 +15,7 @@ from reelgate_common import jobs, metrics, outbox, tracing, webhooks
 from reelgate_common.db import Connection
 from reelgate_common.domain.job import BY_DEADLINE, FailureCode, Job, JobStatus
 from reelgate_common.ids import new_id
-from reelgate_common.jobs import Change
+from reelgate_common.jobs import Change, Move
 from reelgate_common.messages import JobCanceled, JobCompleted, JobFailed, JobRecovered, JobRefunded
 from reelgate_common.settings import JobSettings
 
@@ -44,22 +45,32 @@ async def deliver(
         return Delivery.ALREADY
     if job.status is JobStatus.FAILED:
         return await _recover(tx, job, video_url=video_url, attempt_id=attempt_id, by=by, policy=policy)
-    done = await jobs.transition(
+    change = delivery(job_id, video_url=video_url, attempt_id=attempt_id, policy=policy)
+    await deliver_plain(tx, [Move(job_id, change, tracing.current())], by=by)
+    log.info("job_completed", job_id=str(job_id))
+    return Delivery.COMPLETED
+
+
+def delivery(job_id: UUID, *, video_url: str, attempt_id: UUID, policy: JobSettings) -> Change:
+    """What is written of a job with its video."""
+    return Change(video_url=video_url, video_link=policy.new_video_link(job_id), attempt_id=attempt_id)
+
+
+async def deliver_plain(tx: Connection, moves: Sequence[Move], *, by: str) -> None:
+    """Complete jobs that are processing, each with its delivery. The caller holds their locks."""
+    done = await jobs.transition_all(
         tx,
-        job_id,
+        moves,
         JobStatus.COMPLETED,
         step="completed",
         by=by,
-        change=Change(video_url=video_url, video_link=policy.new_video_link(job_id), attempt_id=attempt_id),
         announce=lambda done: JobCompleted(
-            job_id=job_id, job_version=done.version, video_url=done.shown_video_url or video_url
+            job_id=done.id, job_version=done.version, video_url=done.shown_video_url or done.video_url or ""
         ),
         came_from=frozenset({JobStatus.PROCESSING}),
     )
-    if done is None:
-        raise AssertionError(f"job {job_id} delivers from {job.status}")
-    log.info("job_completed", job_id=str(job_id))
-    return Delivery.COMPLETED
+    if len(done) < len(moves):
+        raise AssertionError(f"{len(moves) - len(done)} jobs deliver that are not processing")
 
 
 async def _keep_back(tx: Connection, job_id: UUID, *, by: str) -> Delivery:
@@ -81,7 +92,7 @@ async def _recover(
         step="recovered",
         by=by,
         reason=reason,
-        change=Change(video_url=video_url, video_link=policy.new_video_link(job.id), attempt_id=attempt_id),
+        change=delivery(job.id, video_url=video_url, attempt_id=attempt_id, policy=policy),
         announce=lambda done: JobRecovered(
             job_id=job.id,
             job_version=done.version,
@@ -213,7 +224,7 @@ async def _give_back(tx: Connection, job: Job, *, by: str) -> int:
     message = JobRefunded(job_id=job.id, job_version=job.version + 1, amount=amount)
     await outbox.add(tx, message)
     if refunded := await jobs.lock_job(tx, job.id):
-        await webhooks.fan_out(tx, message, refunded)
+        await webhooks.fan_out(tx, [(message, refunded)])
     metrics.refunds.inc()
     metrics.refund_delay_seconds.observe(row["delay"])
     log.info("job_refunded", job_id=str(job.id), amount=amount)

@@ -25,13 +25,17 @@ class Window:
         """The window that a table of (n, used_at) keeps. The name is one of ours, below."""
         return cls(
             take_sql=f"""
-                UPDATE {table} SET used_at = clock_timestamp()
-                 WHERE n = (SELECT n FROM {table}
-                             WHERE n <= $1 AND used_at <= clock_timestamp() - $2 * interval '1 s'
-                             ORDER BY used_at
-                             LIMIT 1
-                               FOR UPDATE SKIP LOCKED)
-                RETURNING true
+                WITH free AS (
+                    SELECT n FROM {table}
+                     WHERE n <= $1 AND used_at <= clock_timestamp() - $2 * interval '1 s'
+                     ORDER BY used_at
+                     LIMIT $3
+                       FOR UPDATE SKIP LOCKED
+                ), taken AS (
+                    UPDATE {table} SET used_at = clock_timestamp() FROM free WHERE {table}.n = free.n
+                    RETURNING true
+                )
+                SELECT count(*) FROM taken
             """,  # noqa: S608
             wait_sql=f"""
                 SELECT count(*) AS rows,
@@ -45,13 +49,20 @@ class Window:
 
     async def take(self, tx: Connection, *, count: int, seconds: float) -> float:
         """Take one of the window's calls: 0 when taken, else the seconds until one is free."""
-        if await tx.fetchval(self.take_sql, count, seconds):
-            return 0
+        taken, wait = await self.take_up_to(tx, 1, count=count, seconds=seconds)
+        return 0 if taken else wait
+
+    async def take_up_to(self, tx: Connection, wanted: int, *, count: int, seconds: float) -> tuple[int, float]:
+        """Take up to so many of the window's calls: how many, and the seconds until the next is free if too few."""
+        taken: int = await tx.fetchval(self.take_sql, count, seconds, wanted)
+        if taken == wanted:
+            return taken, 0
         [free_in] = await tx.fetch(self.wait_sql, count, seconds)
         if free_in["rows"] < count:  # a new table, or a limit that was raised
             await tx.execute(self.grow_sql, count)
-            return 0 if await tx.fetchval(self.take_sql, count, seconds) else _LEAST_WAIT_SECONDS
-        return max(float(free_in["seconds"]), _LEAST_WAIT_SECONDS)
+            taken += await tx.fetchval(self.take_sql, count, seconds, wanted - taken)
+            return taken, _LEAST_WAIT_SECONDS
+        return taken, max(float(free_in["seconds"]), _LEAST_WAIT_SECONDS)
 
     async def used(self, db: Connection, *, seconds: float) -> int:
         """How many of the window's calls were taken in it."""

@@ -48,41 +48,49 @@ class Target:
     url: str | None = None
 
 
-async def fan_out(tx: Connection, message: Event, job: Job) -> None:
-    """Write a delivery of a job's event, with the job as it is now, for everyone who asked for it."""
-    if message.routing_key not in JOB_EVENTS:
+async def fan_out(tx: Connection, told: Sequence[tuple[Event, Job]]) -> None:
+    """Write a delivery of each job's event, with the job as it is now, for everyone who asked for it.
+
+    The events are of one type.
+    """
+    event_type = told[0][0].routing_key
+    if event_type not in JOB_EVENTS:
         return
-    targets = await _find_targets(tx, job.id, message.routing_key)
-    if not targets:
-        return
-    notice = Notice(
-        event_id=message.event_id,
-        type=message.routing_key,
-        at=message.occurred_at,
-        data=JobEnvelope(job=JobView.of(job)).model_dump(mode="json"),
-        job_id=job.id,
-        job_version=job.version,
-    )
-    await deliver(tx, notice, targets)
+    targets = await _find_targets(tx, [job.id for _, job in told], event_type)
+    for message, job in told:
+        if job.id not in targets:
+            continue
+        notice = Notice(
+            event_id=message.event_id,
+            type=event_type,
+            at=message.occurred_at,
+            data=JobEnvelope(job=JobView.of(job)).model_dump(mode="json"),
+            job_id=job.id,
+            job_version=job.version,
+        )
+        await deliver(tx, notice, targets[job.id])
 
 
-async def _find_targets(tx: Connection, job_id: UUID, event_type: str) -> list[Target]:
+async def _find_targets(tx: Connection, job_ids: Sequence[UUID], event_type: str) -> dict[UUID, list[Target]]:
     rows = await tx.fetch(
         """
-        SELECT e.id, CASE WHEN e.url IS NULL THEN j.webhook_url END AS url
+        SELECT j.id AS job_id, e.id, CASE WHEN e.url IS NULL THEN j.webhook_url END AS url
           FROM video_jobs j
           JOIN api_keys k ON k.wallets IS NULL OR j.wallet_address = ANY(k.wallets)
           JOIN webhook_endpoints e ON e.key_id = k.id
-         WHERE j.id = $1
+         WHERE j.id = ANY($1)
            AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
            AND e.deleted_at IS NULL
            AND CASE WHEN e.url IS NULL THEN j.webhook_url IS NOT NULL AND j.webhook_key_id = k.id
                     ELSE e.events IS NULL OR $2 = ANY(e.events) END
         """,
-        job_id,
+        job_ids,
         event_type,
     )
-    return [Target(row["id"], row["url"]) for row in rows]
+    targets: dict[UUID, list[Target]] = {}
+    for row in rows:
+        targets.setdefault(row["job_id"], []).append(Target(row["id"], row["url"]))
+    return targets
 
 
 async def deliver(tx: Connection, notice: Notice, targets: Sequence[Target]) -> list[UUID]:

@@ -4,19 +4,23 @@ import asyncio
 import random
 import secrets
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from itertools import accumulate
 from urllib.parse import urlencode
 
 import structlog
 
 from reelgate_common import attempts, breaker, jobs, metrics, outbox, settlement, slots, tracing, vendor_account
+from reelgate_common.attempts import NewAttempt, Taken
 from reelgate_common.auth import hash_secret
+from reelgate_common.batches import Batches, may_be_of_one
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, SendOutcome
 from reelgate_common.ids import new_id
-from reelgate_common.jobs import Change
+from reelgate_common.jobs import Change, Move
 from reelgate_common.kie import operations
 from reelgate_common.kie.answers import Send
 from reelgate_common.messages import JobRequested
@@ -43,22 +47,22 @@ class Claim:
     send_before: float
 
 
-@dataclass(frozen=True)
 class Submitter:
-    """Turns permits into sends."""
+    """Turns permits into sends. Permits that come at the same time claim together, and acceptances are recorded so."""
 
-    db: Database
-    vendor: operations.Sends
-    relay: Relay
-    settings: Settings
-    # One claim at a time per process: waiting tasks would only crowd the window's rows.
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    # Set at shutdown: permits still waiting for a slot are left to others, sends under way are finished.
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, db: Database, vendor: operations.Sends, relay: Relay, settings: Settings) -> None:
+        self.db = db
+        self.vendor = vendor
+        self.relay = relay
+        self.settings = settings
+        # Set at shutdown: permits still waiting for a slot are left to others, sends under way are finished.
+        self.stopping = asyncio.Event()
+        self._claims = Batches(self._claim_all, of_one=may_be_of_one)
+        self._acceptances = Batches(self._accept_all, of_one=may_be_of_one)
 
     async def use_permit(self, permit: JobRequested) -> None:
         """Claim the fairest due job when the window allows, and send it. Nothing due: the permit is spent."""
-        claim = await self._claim_in_turn(permit)
+        claim = await self._claim(permit)
         if claim is None:
             return
         structlog.contextvars.bind_contextvars(job_id=str(claim.job.id), attempt_id=str(claim.attempt.id))
@@ -81,17 +85,16 @@ class Submitter:
         await self._record(claim, send)
         return send.outcome
 
-    async def _claim_in_turn(self, permit: JobRequested) -> Claim | None:
+    async def _claim(self, permit: JobRequested) -> Claim | None:
         give_up = time.monotonic() + _HOLD_SECONDS
-        async with self.turn:
-            while True:
-                found = await self._claim()
-                if not isinstance(found, float):
-                    return found
-                if time.monotonic() + found > give_up:
-                    await self._postpone(permit)
-                    return None
-                await self._wait(found)
+        while True:
+            found = await self._claims(permit)
+            if not isinstance(found, float):
+                return found
+            if time.monotonic() + found > give_up:
+                await self._postpone(permit)
+                return None
+            await self._wait(found)
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -106,74 +109,90 @@ class Submitter:
         async with self.db.transaction() as tx:
             await outbox.add(tx, again, after=_POSTPONED)
 
-    async def _claim(self) -> Claim | float | None:
-        """A claim, committed before the call; or the seconds to wait for a slot; or None: nothing is due."""
+    async def _claim_all(self, permits: Sequence[JobRequested]) -> Sequence[Claim | float | None]:
+        """For each permit a claim, committed before its call; or the seconds to wait; or None: nothing is due."""
+        if self.stopping.is_set():
+            return [breaker.LOOK_AGAIN_SECONDS] * len(permits)
         claimed_at = time.monotonic()
-        lease = self.settings.submit_lease_seconds
         async with self.db.transaction() as tx:
-            due = await repository.lock_fairest_due(tx)
-            if due is None:
-                return None
-            cost = self._cost_of(due)
-            if wait := await self._wait_seconds(tx, cost):
-                return wait
-            attempt_id, token = new_id(), secrets.token_urlsafe(32)
-            attempt = await attempts.add(tx, attempt_id, due.id, token_hash=hash_secret(token), vendor_cost=cost)
-            job = await jobs.transition(
-                tx,
-                due.id,
-                JobStatus.SUBMITTING,
-                step="claimed",
-                by=BY,
-                change=Change(attempt_id=attempt_id, deadline=timedelta(seconds=lease)),
+            due = await repository.lock_fairest_due(tx, len(permits))
+            may_go, wait = await self._take_slots(tx, due) if due else (0, 0.0)
+            claims = await self._write_claims(tx, due[:may_go], claimed_at) if may_go else []
+        return [*claims, *[wait] * (len(due) - may_go), *[None] * (len(permits) - len(due))]
+
+    async def _write_claims(self, tx: Connection, due: Sequence[Job], claimed_at: float) -> list[Claim]:
+        lease = self.settings.submit_lease_seconds
+        tokens = [secrets.token_urlsafe(32) for _ in due]
+        new = [
+            NewAttempt(id=new_id(), job_id=job.id, token_hash=hash_secret(token), vendor_cost=self._cost_of(job))
+            for job, token in zip(due, tokens, strict=True)
+        ]
+        recorded = await attempts.add_all(tx, new)
+        deadline = timedelta(seconds=lease)
+        moves = [Move(each.job_id, Change(attempt_id=each.id, deadline=deadline), None) for each in new]
+        moved = await jobs.transition_all(tx, moves, JobStatus.SUBMITTING, step="claimed", by=BY)
+        if len(moved) < len(due):
+            raise AssertionError("a job was pending and locked")
+        return [
+            Claim(
+                moved[each.job_id],
+                recorded[each.job_id],
+                f"{self.settings.callback_url}?{urlencode({'attempt': each.id, 'token': token})}",
+                send_before=claimed_at + lease * _SEND_UNTIL,
             )
-        if job is None:
-            raise AssertionError(f"job {due.id} was pending and locked")
-        query = urlencode({"attempt": attempt_id, "token": token})
-        callback_url = f"{self.settings.callback_url}?{query}"
-        return Claim(job, attempt, callback_url, send_before=claimed_at + lease * _SEND_UNTIL)
+            for each, token in zip(new, tokens, strict=True)
+        ]
 
     def _cost_of(self, job: Job) -> float:
         """What Kie.ai should bill us for it, in its credits."""
         return self.settings.vendor_prices.find(job.operation, model=job.model, resolution=job.resolution) or 0
 
-    async def _wait_seconds(self, tx: Connection, cost: float) -> float:
-        """0 when this send may go: the breaker and our own limits let it, as the probe if need be, and in its slot."""
+    async def _take_slots(self, tx: Connection, due: Sequence[Job]) -> tuple[int, float]:
+        """How many of the first of these sends may go, each in its slot of the window; the seconds the others wait.
+
+        The breaker and our own limits let them: one alone while it is the breaker's probe.
+        """
         settings = self.settings
         open_for = await breaker.wait_seconds(tx)
         if open_for:
-            return open_for
-        if await self._is_over_limits(tx, cost):
-            return breaker.LOOK_AGAIN_SECONDS
-        full_for = await slots.SENDS.take(
+            return 0, open_for
+        is_probe = open_for is None
+        room = await self._room(tx, due[:1] if is_probe else due)
+        if not room:
+            return 0, breaker.LOOK_AGAIN_SECONDS
+        taken, full_for = await slots.SENDS.take_up_to(
             tx,
+            room,
             count=settings.kie_sends_per_window,
             seconds=settings.kie_send_window_seconds + settings.kie_send_margin_seconds,
         )
-        if full_for or open_for is not None:
-            return full_for
-        taken = await breaker.take_probe(tx, within=timedelta(seconds=settings.submit_lease_seconds))
-        return 0 if taken else breaker.LOOK_AGAIN_SECONDS
+        if taken and is_probe:
+            taken = int(await breaker.take_probe(tx, within=timedelta(seconds=settings.submit_lease_seconds)))
+        return taken, full_for or breaker.LOOK_AGAIN_SECONDS
 
-    async def _is_over_limits(self, tx: Connection, cost: float) -> bool:
-        """Whether one more would be more at once, or more a day, than the operator allows. 0 is no limit."""
-        settings = self.settings
-        if not settings.kie_concurrent_tasks and not settings.kie_daily_credits:
-            return False
+    async def _room(self, tx: Connection, due: Sequence[Job]) -> int:
+        """How many of the first of these would not be more at once, or more a day, than the operator allows."""
+        settings, room = self.settings, len(due)
+        if not settings.kie_concurrent_tasks and not settings.kie_daily_credits:  # 0 is no limit
+            return room
         await repository.lock_limits(tx)  # the next claim counts only when this one is committed
-        if settings.kie_concurrent_tasks and await repository.count_in_flight(tx) >= settings.kie_concurrent_tasks:
-            return True
-        if not settings.kie_daily_credits:
-            return False
-        capped = await vendor_account.spent_today(tx) + cost > settings.kie_daily_credits
-        await vendor_account.set_capped(tx, capped=capped)
-        return capped
+        if settings.kie_concurrent_tasks:
+            room = min(room, max(0, settings.kie_concurrent_tasks - await repository.count_in_flight(tx)))
+        if not room or not settings.kie_daily_credits:
+            return room
+        spent = await vendor_account.spent_today(tx)
+        sums = accumulate(self._cost_of(job) for job in due[:room])
+        affordable = sum(spent + cost <= settings.kie_daily_credits for cost in sums)
+        await vendor_account.set_capped(tx, capped=affordable < room)
+        return affordable
 
     async def _record(self, claim: Claim, send: Send) -> None:
         """Write what is known of the call, however long the database is away: nobody else knows it."""
         log.info("send_ended", outcome=send.outcome, code=send.code, message=send.message, task_id=send.task_id)
         while True:
             try:
+                if await self._is_accepted(claim.attempt, send):
+                    return
                 async with self.db.transaction() as tx:
                     await self._conclude(tx, claim.attempt, send)
             except Unavailable as error:
@@ -181,6 +200,25 @@ class Submitter:
                 await asyncio.sleep(_RECORD_RETRY_SECONDS)
             else:
                 return
+
+    async def _is_accepted(self, attempt: Attempt, send: Send) -> bool:
+        """Record what most calls come to, together with others; False when that must be looked at by itself."""
+        if send.outcome is not SendOutcome.ACCEPTED or not send.task_id:
+            return False
+        if not await self._acceptances(Taken(attempt, send.task_id, tracing.current())):
+            return False
+        log.info("job_submitted", job_id=str(attempt.job_id), task_id=send.task_id)
+        return True
+
+    async def _accept_all(self, taken: Sequence[Taken]) -> Sequence[bool]:
+        try:
+            async with self.db.transaction() as tx:
+                done = await attempts.accept_plain(tx, taken, by=BY, policy=self.settings)
+                if done:
+                    await breaker.close(tx)
+        except attempts.Contradicted:
+            done = frozenset()
+        return [each.attempt.id in done for each in taken]
 
     async def _conclude(self, tx: Connection, attempt: Attempt, send: Send) -> None:
         """Record the outcome on the attempt and move its job on, if it is still about this attempt."""

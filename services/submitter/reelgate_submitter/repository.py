@@ -8,18 +8,19 @@ from reelgate_common.domain.job import Job
 _LIMITS_LOCK = 0x5EE1CA90
 
 
-async def lock_fairest_due(tx: Connection) -> Job | None:
-    """The due pending job whose wallet's turn it is, held until the transaction ends; None when there is none."""
-    row = await tx.fetchrow(
+async def lock_fairest_due(tx: Connection, most: int) -> list[Job]:
+    """Up to so many due pending jobs, those first whose wallet's turn it is, held until the transaction ends."""
+    rows = await tx.fetch(
         """
         SELECT * FROM video_jobs
          WHERE status = 'pending' AND next_attempt_at <= now() AND expires_at > now()
          ORDER BY turn, id
-         LIMIT 1
+         LIMIT $1
            FOR UPDATE SKIP LOCKED
-        """
+        """,
+        most,
     )
-    return jobs.as_job(row) if row else None
+    return [jobs.as_job(row) for row in rows]
 
 
 async def lock_limits(tx: Connection) -> None:
