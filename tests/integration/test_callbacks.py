@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from reelgate_callback import handlers
-from reelgate_callback.handlers import Webhook
+from reelgate_callback.handlers import Receiver, Webhook
 from reelgate_callback.settings import Settings
 from reelgate_common.domain.errors import InvalidInput, NotFound
 from reelgate_common.domain.job import JobStatus, SendOutcome
@@ -33,11 +33,12 @@ def settings():
 @pytest.fixture
 def receive(db, relay, settings, token):
     """Take a webhook in; `of` is a job whose attempt's callback URL was called."""
+    receiver = Receiver(db, relay, settings)
 
     async def run(body, *, of=None, attempt=None, token=token):
         attempt = attempt or (str(of.attempt_id) if of else None)
         webhook = Webhook(body=body, attempt=attempt, token=token if attempt else None, timestamp=None, signature=None)
-        return await handlers.receive(webhook, db=db, relay=relay, settings=settings)
+        return await receiver.receive(webhook)
 
     return run
 

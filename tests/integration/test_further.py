@@ -8,7 +8,7 @@ import pytest
 from api_client import api_settings, opened
 
 from reelgate_callback import handlers as callback
-from reelgate_callback.handlers import Webhook
+from reelgate_callback.handlers import Receiver, Webhook
 from reelgate_callback.settings import Settings as CallbackSettings
 from reelgate_common import attempts, audit, auth, jobs, keys, settlement
 from reelgate_common.domain.job import JobStatus, Operation, SendOutcome
@@ -432,7 +432,7 @@ def call_back(db, relay, vendor, stored):
             timestamp=None,
             signature=None,
         )
-        job_id = await callback.receive(webhook, db=db, relay=relay, settings=settings)
+        job_id = await Receiver(db, relay, settings).receive(webhook)
         callback_id = await stored.value("SELECT id FROM callbacks ORDER BY received_at DESC LIMIT 1")
         message = CallbackReceived(job_id=job_id, job_version=0, callback_id=callback_id)
         await callback.verify(message, db=db, relay=relay, verifier=Verifier(db, vendor, settings, "callback"))

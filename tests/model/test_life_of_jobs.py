@@ -14,7 +14,7 @@ from reelgate_api.accepting.handlers import Acceptor
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings as ApiSettings
 from reelgate_callback import handlers as callback
-from reelgate_callback.handlers import Webhook
+from reelgate_callback.handlers import Receiver, Webhook
 from reelgate_callback.settings import Settings as CallbackSettings
 from reelgate_common import settlement
 from reelgate_common.auth import ANYONE
@@ -23,7 +23,7 @@ from reelgate_common.domain.errors import AlreadySent, InsufficientCredits, NotF
 from reelgate_common.domain.job import FOLLOWERS, JobStatus, SendOutcome
 from reelgate_common.ids import new_id
 from reelgate_common.kie.answers import Empty, Failed, Generating, Send, Succeeded
-from reelgate_common.messages import CallbackReceived
+from reelgate_common.messages import CallbackReceived, JobRequested
 from reelgate_common.outbox import Relay
 from reelgate_common.settings import PostgresSettings
 from reelgate_common.verification import Verifier
@@ -43,6 +43,7 @@ QUICK = NEEDED | {
 PROMPT = "A cat on a skateboard"
 VIDEO = "https://media.example/v.mp4"
 ECHO = {"prompt": PROMPT, "callback_url": None}
+PERMIT = JobRequested(job_id=uuid4(), job_version=1)
 TRUTHS = {
     "generating": Generating(**ECHO),
     "video": Succeeded(video_url=VIDEO, **ECHO),
@@ -161,7 +162,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     async def _claim(self):
         await self._sql("UPDATE video_jobs SET next_attempt_at = now() WHERE status = 'pending'")
         await self._sql("UPDATE breaker SET open_until = 'epoch'")
-        claim = await self.submitter._claim()
+        [claim] = await self.submitter._claim_all([PERMIT])
         if claim is not None and not isinstance(claim, float):
             self.claims.append(claim)
             self.sent.append(claim)
@@ -208,7 +209,7 @@ class LifeOfJobs(RuleBasedStateMachine):
             signature=None,
         )
         try:
-            job_id = await callback.receive(webhook, db=self.db, relay=self.relay, settings=chosen)
+            job_id = await Receiver(self.db, self.relay, chosen).receive(webhook)
         except NotFound:
             return
         [row] = await self._sql("SELECT id FROM callbacks ORDER BY id DESC LIMIT 1")

@@ -16,7 +16,7 @@ from reelgate_api.accepting.handlers import Acceptor
 from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings as ApiSettings
 from reelgate_callback import handlers as callback
-from reelgate_callback.handlers import Webhook
+from reelgate_callback.handlers import Receiver, Webhook
 from reelgate_callback.settings import Settings as CallbackSettings
 from reelgate_common.auth import ADMIN, Caller
 from reelgate_common.domain.errors import AlreadySent, InsufficientCredits, NotFound
@@ -233,7 +233,8 @@ class World:
 
     async def claim(self, db, vendor):
         """The first half of a send: the vendor has taken the job, and its answer is on the way."""
-        claim = await self._submitter(db, vendor)._claim()
+        permit = JobRequested(job_id=self.job_id, job_version=1)
+        [claim] = await self._submitter(db, vendor)._claim_all([permit])
         await vendor.generate(claim.job, callback_url=claim.callback_url, send_before=claim.send_before)
         self.vendor.sends[-1].outcome = SendOutcome.UNKNOWN
         self.claimed = claim, self.vendor.sends[-1]
@@ -259,7 +260,7 @@ class World:
             signature=None,
         )
         settings = _settings(CallbackSettings, late_success=self.late)
-        return await callback.receive(webhook, db=db, relay=self.relay, settings=settings)
+        return await Receiver(db, self.relay, settings).receive(webhook)
 
     async def callback(self, db, vendor, which="last"):
         """The webhook, and its message right after."""

@@ -6,7 +6,8 @@ caller's question. None of them decides: Kie.ai's record-info does.
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
@@ -14,8 +15,10 @@ from uuid import UUID
 import structlog
 
 from reelgate_common import attempts, jobs, metrics, settlement, slots, tracing
+from reelgate_common.batches import Batches, may_be_of_one
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, SendOutcome
+from reelgate_common.jobs import Move
 from reelgate_common.kie import operations
 from reelgate_common.kie.answers import Empty, Failed, Generating, NotYet, Succeeded, TaskInfo
 from reelgate_common.settings import JobSettings
@@ -30,17 +33,64 @@ _SECOND = 1.05  # with a margin, since questions take different times to arrive
 
 
 @dataclass(frozen=True)
-class Verifier:
-    """Asks about one task at a time and applies the answer."""
+class Video:
+    """What record-info said of a task that is done."""
 
-    db: Database
-    vendor: operations.Questions
-    policy: JobSettings
-    by: str
-    # The part of the questions Kie.ai takes in a second that is ours: polls leave some to hints.
-    share: float = 1.0
-    # One question at a time waits for its turn: many would only crowd the window's rows.
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    attempt: Attempt
+    task_id: str
+    said: Succeeded
+    place: str | None  # in a trace
+
+
+class Verifier:
+    """Asks about one task at a time and applies the answer. What is looked up, taken and written goes in company."""
+
+    def __init__(
+        self, db: Database, vendor: operations.Questions, policy: JobSettings, by: str, share: float = 1.0
+    ) -> None:
+        """`share` is the part of the questions Kie.ai takes in a second that is ours: polls leave some to hints."""
+        self.db = db
+        self.vendor = vendor
+        self.policy = policy
+        self.by = by
+        self._most_a_second = max(1, int(policy.kie_queries_per_second * share))
+        self._known = Batches(self._find_all, of_one=may_be_of_one)
+        self._free = Batches(self._may_ask_all, of_one=may_be_of_one)
+        self._turns = Batches(self._take_turns, of_one=may_be_of_one)
+        self._videos = Batches(self._deliver_all, of_one=may_be_of_one)
+
+    async def may_ask(self, job_id: UUID) -> bool:
+        """As the function of this name, in a transaction of its own."""
+        interval = self.policy.hint_interval_seconds
+        if await self._free(job_id):
+            return True
+        async with self.db.connection() as connection:
+            return await may_ask(connection, job_id, interval_seconds=interval)
+
+    async def _may_ask_all(self, job_ids: Sequence[UUID]) -> Sequence[bool]:
+        """Which of these may be asked about for sure: of others it is found out one by one."""
+        async with self.db.connection() as connection:
+            rows = await connection.fetch(
+                """
+                WITH held AS (
+                    SELECT id FROM video_jobs
+                     WHERE id = ANY($1) AND (last_checked_at IS NULL OR last_checked_at <= now() - $2::interval)
+                       FOR NO KEY UPDATE SKIP LOCKED
+                )
+                UPDATE video_jobs job SET last_checked_at = clock_timestamp() FROM held WHERE job.id = held.id
+                RETURNING job.id
+                """,
+                job_ids,
+                timedelta(seconds=self.policy.hint_interval_seconds),
+            )
+        free = {row["id"] for row in rows}
+        firsts = {job_id: n for n, job_id in reversed(list(enumerate(job_ids)))}  # two hints about one job ask once
+        return [job_id in free and firsts[job_id] == n for n, job_id in enumerate(job_ids)]
+
+    async def _find_all(self, attempt_ids: Sequence[UUID]) -> Sequence[tuple[Attempt, str | None] | None]:
+        async with self.db.connection() as connection:
+            found = await jobs.find_attempts(connection, attempt_ids)
+        return [found.get(attempt_id) for attempt_id in attempt_ids]
 
     async def verify(self, attempt_id: UUID, task_id: str) -> TaskInfo | None:
         """Ask Kie.ai about a task of an attempt and settle the job if it is over.
@@ -49,11 +99,10 @@ class Verifier:
         when record-info knows it and its prompt is the job's. None when it could not be asked in time: more
         questions wait than Kie.ai takes; the job is then checked soon.
         """
-        async with self.db.connection() as connection:
-            known = await jobs.find_attempt(connection, attempt_id)
-            trace = await jobs.find_trace(connection, known.job_id) if known else None
-        if known is None:
+        found = await self._known(attempt_id)
+        if found is None:
             return NotYet(why="no such attempt")
+        known, trace = found
         about = {"reelgate.job_id": str(known.job_id), "reelgate.attempt_id": str(attempt_id)}
         with tracing.span("verify", of=trace, attributes=about) as span:
             info = await self._verify(known, task_id)
@@ -67,6 +116,9 @@ class Verifier:
             await self._put_off(known.job_id)
             return None
         info = await operations.ask(self.vendor, known.operation, task_id)
+        if isinstance(info, Succeeded) and await self._videos(Video(known, task_id, info, tracing.current())):
+            log.info("job_completed", job_id=str(known.job_id))
+            return info
         async with self.db.transaction() as tx:
             found = await _lock(tx, known)  # again, as they are now
             if found and found[1].task_id != task_id:
@@ -80,16 +132,44 @@ class Verifier:
 
     async def _take_turn(self) -> bool:
         give_up = time.monotonic() + _TURN_SECONDS
-        count = max(1, int(self.policy.kie_queries_per_second * self.share))
-        async with self.turn:
-            while True:
-                async with self.db.connection() as connection:
-                    wait = await slots.QUERIES.take(connection, count=count, seconds=_SECOND)
-                if not wait:
-                    return True
-                if time.monotonic() + wait > give_up:
-                    return False
-                await asyncio.sleep(wait)
+        while wait := await self._turns(None):
+            if time.monotonic() + wait > give_up:
+                return False
+            await asyncio.sleep(wait)
+        return True
+
+    async def _take_turns(self, asking: Sequence[None]) -> Sequence[float]:
+        """For each 0, or the seconds to wait."""
+        async with self.db.connection() as connection:
+            taken, wait = await slots.QUERIES.take_up_to(
+                connection, len(asking), count=self._most_a_second, seconds=_SECOND
+            )
+        return [0.0] * taken + [wait] * (len(asking) - taken)
+
+    async def _deliver_all(self, videos: Sequence[Video]) -> Sequence[bool]:
+        """Deliver what most videos come to, together; False where that must be looked at by itself."""
+        async with self.db.transaction() as tx:
+            told = await _mark_plain(tx, videos)
+            ready = [
+                Move(
+                    video.attempt.job_id,
+                    settlement.delivery(
+                        video.attempt.job_id,
+                        video_url=video.said.video_url,
+                        attempt_id=video.attempt.id,
+                        policy=self.policy,
+                    ),
+                    video.place,
+                )
+                for video in videos
+                if video.attempt.id in told
+            ]
+            if ready:
+                await settlement.deliver_plain(tx, ready, by=self.by)
+        for video in videos:
+            if video.attempt.id in told:
+                self._measure(video.said, told=told[video.attempt.id])
+        return [video.attempt.id in told for video in videos]
 
     async def _put_off(self, job_id: UUID) -> None:
         metrics.queries_put_off.inc()
@@ -116,7 +196,8 @@ class Verifier:
 
     async def _apply(self, tx: Connection, job: Job, attempt: Attempt, info: TaskInfo) -> None:
         if isinstance(info, Succeeded | Failed) and attempt.verdict is None:
-            await self._measure(tx, attempt, info)
+            told = await tx.fetchval("SELECT EXISTS (SELECT FROM callbacks WHERE attempt_id = $1)", attempt.id)
+            self._measure(info, told=told)
         if isinstance(info, Succeeded):
             await _mark(tx, attempt, "delivered")
             await settlement.deliver(
@@ -129,12 +210,11 @@ class Verifier:
         else:
             await self.check_later(tx, job, waits_for_url=isinstance(info, Empty))
 
-    async def _measure(self, tx: Connection, attempt: Attempt, info: Succeeded | Failed) -> None:
+    def _measure(self, info: Succeeded | Failed, *, told: bool) -> None:
         """How long it took us to learn of it, and whether the vendor had told us."""
         if info.ended_at is not None:
             seconds = (datetime.now(UTC) - info.ended_at).total_seconds()
             metrics.detection_seconds.labels(self.by).observe(max(0.0, seconds))
-        told = await tx.fetchval("SELECT EXISTS (SELECT FROM callbacks WHERE attempt_id = $1)", attempt.id)
         metrics.verdicts.labels("came" if told else "missing").inc()
 
     async def _failed(self, tx: Connection, job: Job, attempt: Attempt, code: FailureCode, message: str) -> None:
@@ -220,6 +300,33 @@ async def _lock(tx: Connection, attempt: Attempt) -> tuple[Job, Attempt] | None:
 
 async def _mark(tx: Connection, attempt: Attempt, verdict: str) -> None:
     await tx.execute("UPDATE job_attempts SET verdict = $2 WHERE id = $1", attempt.id, verdict)
+
+
+async def _mark_plain(tx: Connection, videos: Sequence[Video]) -> dict[UUID, bool]:
+    """Mark and lock those that are plain: the job waits for this very video, and nobody else holds it.
+
+    By the attempts' ids: whether the vendor had told us.
+    """
+    rows = await tx.fetch(
+        """
+        WITH held AS (
+            SELECT job.id, video.attempt_id, video.task_id
+              FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS video(job_id, attempt_id, task_id)
+              JOIN video_jobs job ON job.id = video.job_id
+             WHERE job.status = 'processing' AND job.attempt_id = video.attempt_id
+             ORDER BY job.id
+               FOR NO KEY UPDATE OF job SKIP LOCKED
+        )
+        UPDATE job_attempts attempt SET verdict = 'delivered'
+          FROM held
+         WHERE attempt.id = held.attempt_id AND attempt.task_id = held.task_id AND attempt.verdict IS NULL
+        RETURNING attempt.id, EXISTS (SELECT FROM callbacks WHERE attempt_id = attempt.id) AS told
+        """,
+        [video.attempt.job_id for video in videos],
+        [video.attempt.id for video in videos],
+        [video.task_id for video in videos],
+    )
+    return {row["id"]: row["told"] for row in rows}
 
 
 async def _rival(tx: Connection, job_id: UUID, attempt_id: UUID) -> Attempt | None:

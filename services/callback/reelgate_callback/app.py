@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from reelgate_callback import consumers
+from reelgate_callback.handlers import Receiver
 from reelgate_callback.routes import router
 from reelgate_callback.settings import Settings
 from reelgate_callback.webhooks.sender import open_sender
@@ -44,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
             await stack.enter_async_context(open_sender(core.db, settings))
             # Webhooks are stored while the broker is away, so only the database decides readiness.
             checks = {"database": health.database(core.db)}
-            yield {"db": core.db, "relay": core.relay, "settings": settings, "checks": checks}
+            yield {"receiver": Receiver(core.db, core.relay, settings), "checks": checks}
 
     app = FastAPI(
         title="Reelgate callback",
@@ -60,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_exception_handler(error, _refuse)
     app.add_middleware(BodyLimit, max_bytes=settings.max_callback_bytes)
     app.add_middleware(SecureHeaders)
-    # Kie.ai knows nothing of our traces, and a stranger shall not begin any: see handlers.receive.
+    # Kie.ai knows nothing of our traces, and a stranger shall not begin any: see Receiver in handlers.
     app.add_middleware(HttpContext, traces=False)
     app.add_middleware(HttpMetrics)
     return app

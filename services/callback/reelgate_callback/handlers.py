@@ -11,16 +11,17 @@ import structlog
 from reelgate_callback import repository
 from reelgate_callback.repository import Callback
 from reelgate_callback.settings import Settings
-from reelgate_common import jobs, metrics, outbox, tracing
+from reelgate_common import metrics, outbox, tracing
 from reelgate_common.auth import hash_secret
+from reelgate_common.batches import Batches, may_be_of_one
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import InvalidInput, NotFound
-from reelgate_common.domain.job import Attempt, JobStatus
+from reelgate_common.domain.job import Attempt
 from reelgate_common.ids import new_id
 from reelgate_common.kie import answers, signature
 from reelgate_common.messages import CallbackReceived
-from reelgate_common.outbox import Relay
-from reelgate_common.verification import Verifier, may_ask
+from reelgate_common.outbox import Letter, Relay
+from reelgate_common.verification import Verifier
 
 log = structlog.get_logger(__name__)
 
@@ -36,27 +37,49 @@ class Webhook:
     signature: str | None
 
 
-async def receive(webhook: Webhook, *, db: Database, relay: Relay, settings: Settings) -> UUID:
-    """Keep a webhook about one of our jobs and return the job's id; its truth is checked later.
+@dataclass(frozen=True)
+class Kept:
+    """A webhook that is to be stored, and the place in a trace where it came in."""
 
-    InvalidInput when it is no JSON object or names no task; NotFound for a task we do not know, unless it
-    comes with the token of the call that made it.
-    """
-    parsed = answers.envelope(webhook.body)
-    if parsed is None:
-        _count("malformed")
-        raise InvalidInput(None, "The body is not a JSON object")
-    task_id = answers.task_id_of(parsed)
-    if task_id is None:
-        _count("no_task_id")
-        raise InvalidInput("data.taskId", "Missing taskId")
-    said = _check_signature(webhook, task_id, settings)
-    async with db.transaction() as tx:
-        found = await repository.find_attempts(tx, attempt_id=_uuid(webhook.attempt), task_id=task_id)
-        attempt, token_ok = _match(found, webhook, task_id)
+    callback: Callback
+    raw: bytes
+    place: str | None
+
+    @property
+    def body(self) -> str:
+        """As text, of whatever it is made."""
+        return self.raw.decode("utf-8", "replace").replace("\x00", "")
+
+    @property
+    def body_hash(self) -> bytes:
+        """What repeats are known by."""
+        return hashlib.sha256(self.raw).digest()
+
+
+class Receiver:
+    """Takes webhooks in; those that come at the same time are looked up and stored together."""
+
+    def __init__(self, db: Database, relay: Relay, settings: Settings) -> None:
+        self._db = db
+        self._relay = relay
+        self._settings = settings
+        self._found = Batches(self._find_all, of_one=may_be_of_one)
+        self._kept = Batches(self._keep_all, of_one=may_be_of_one)
+
+    async def receive(self, webhook: Webhook) -> UUID:
+        """Keep a webhook about one of our jobs and return the job's id; its truth is checked later.
+
+        InvalidInput when it is no JSON object or names no task; NotFound for a task we do not know, unless it
+        comes with the token of the call that made it.
+        """
+        task_id = _task_of(webhook)
+        said = _check_signature(webhook, task_id, self._settings)
+        found = await self._found((_uuid(webhook.attempt), task_id))
+        attempt, token_ok = _match([(known.attempt, known.token_hash) for known in found], webhook, task_id)
         if attempt is None:
             _count("unknown_task")
             raise NotFound("Job not found")
+        trace = next(known.traceparent for known in found if known.attempt.id == attempt.id)
         callback = Callback(
             id=new_id(),
             job_id=attempt.job_id,
@@ -69,24 +92,66 @@ async def receive(webhook: Webhook, *, db: Database, relay: Relay, settings: Set
             "reelgate.job_id": str(attempt.job_id),
             "reelgate.token_ok": token_ok,
         }
-        trace = await jobs.find_trace(tx, attempt.job_id)
         with tracing.span("receive callback", "server", of=trace, attributes=about):
-            fresh = await _keep(tx, callback, webhook.body)
-    relay.wake()
-    _count("stored" if fresh else "repeated")
-    with tracing.continuing(trace):
-        log.info("callback_received", job_id=str(attempt.job_id), task_id=task_id, token_ok=token_ok, fresh=fresh)
-    return attempt.job_id
+            fresh = await self._keep(Kept(callback, webhook.body, tracing.current()), attempt)
+        self._relay.wake()
+        _count("stored" if fresh else "repeated")
+        with tracing.continuing(trace):
+            log.info("callback_received", job_id=str(attempt.job_id), task_id=task_id, token_ok=token_ok, fresh=fresh)
+        return attempt.job_id
+
+    async def _find_all(self, named: Sequence[tuple[UUID | None, str]]) -> Sequence[Sequence[repository.Known]]:
+        async with self._db.connection() as connection:
+            known = await repository.find_attempts(
+                connection, [attempt_id for attempt_id, _ in named], [task_id for _, task_id in named]
+            )
+        return [
+            [each for each in known if each.attempt.id == attempt_id or each.owns(task_id)]
+            for attempt_id, task_id in named
+        ]
+
+    async def _keep(self, kept: Kept, attempt: Attempt) -> bool:
+        """Store a webhook and have it looked at; False when it is stored already."""
+        has_news = kept.callback.token_ok and attempt.task_id is None  # of the task, for the attempt
+        fresh = None if has_news else await self._kept(kept)
+        if fresh is not None:
+            return fresh
+        async with self._db.transaction() as tx:
+            return await _keep(tx, kept)
+
+    async def _keep_all(self, kept: Sequence[Kept]) -> Sequence[bool | None]:
+        """None for those whose job somebody holds: they are stored by themselves, so that others need not wait."""
+        async with self._db.transaction() as tx:
+            stored = await repository.store_free(tx, [(each.callback, each.body, each.body_hash) for each in kept])
+            news = [Letter(_news(each.callback), each.place) for each in kept if stored.get(each.callback.id)]
+            if news:
+                await outbox.add_all(tx, news)
+        return [stored.get(each.callback.id) for each in kept]
 
 
-async def _keep(tx: Connection, callback: Callback, raw: bytes) -> bool:
-    """Store a webhook and have it looked at; False when it is stored already."""
-    body = raw.decode("utf-8", "replace").replace("\x00", "")
-    if not await repository.store(tx, callback, body=body, body_hash=hashlib.sha256(raw).digest()):
+def _task_of(webhook: Webhook) -> str:
+    parsed = answers.envelope(webhook.body)
+    if parsed is None:
+        _count("malformed")
+        raise InvalidInput(None, "The body is not a JSON object")
+    task_id = answers.task_id_of(parsed)
+    if task_id is None:
+        _count("no_task_id")
+        raise InvalidInput("data.taskId", "Missing taskId")
+    return task_id
+
+
+def _news(callback: Callback) -> CallbackReceived:
+    return CallbackReceived(job_id=callback.job_id, job_version=0, callback_id=callback.id)
+
+
+async def _keep(tx: Connection, kept: Kept) -> bool:
+    callback = kept.callback
+    if not await repository.store(tx, callback, body=kept.body, body_hash=kept.body_hash):
         return False
     if callback.token_ok:
         await repository.hint_task(tx, callback.attempt_id, callback.task_id)
-    await outbox.add(tx, CallbackReceived(job_id=callback.job_id, job_version=0, callback_id=callback.id))
+    await outbox.add(tx, _news(callback))
     return True
 
 
@@ -139,14 +204,9 @@ async def verify(message: CallbackReceived, *, db: Database, relay: Relay, verif
     Asked at most once per job per interval: a hint that comes too soon only makes the next check sooner.
     Of a job that has its video, only another attempt's task is asked about: a second video is a second bill.
     """
-    async with db.transaction() as tx:
-        callback = await repository.find_callback(tx, message.callback_id)
-        job = await jobs.lock_job(tx, message.job_id)
-        if callback is None or job is None:
-            return
-        if job.status is JobStatus.COMPLETED and job.attempt_id == callback.attempt_id:
-            return
-        if not await may_ask(tx, job.id, interval_seconds=verifier.policy.hint_interval_seconds):
-            return
+    async with db.connection() as connection:
+        callback = await repository.find_open(connection, message.callback_id)
+    if callback is None or not await verifier.may_ask(callback.job_id):
+        return
     await verifier.verify(callback.attempt_id, callback.task_id)
     relay.wake()

@@ -25,14 +25,69 @@ class Callback:
     signature: str | None = None  # what was found; None: not looked at
 
 
-async def find_attempts(db: Connection, *, attempt_id: UUID | None, task_id: str) -> Sequence[tuple[Attempt, bytes]]:
-    """The attempt that was named and the one that owns the task, each with the hash of its token."""
+@dataclass(frozen=True)
+class Known:
+    """An attempt, the hash of its token, and the traceparent of the request that made its job."""
+
+    attempt: Attempt
+    token_hash: bytes
+    traceparent: str | None
+
+    def owns(self, task_id: str) -> bool:
+        """Whether the task is its own. An upgrade owns none."""
+        return self.attempt.task_id == task_id and not self.attempt.operation.is_upgrade
+
+
+async def find_attempts(db: Connection, attempt_ids: Sequence[UUID | None], task_ids: Sequence[str]) -> Sequence[Known]:
+    """The attempts that were named and those that own the tasks."""
     rows = await db.fetch(
-        "SELECT * FROM job_attempts WHERE id = $1 OR (task_id = $2 AND operation IN ('generate', 'extend'))",
-        attempt_id,
-        task_id,
+        """
+        SELECT attempt.*, job.traceparent
+          FROM job_attempts attempt JOIN video_jobs job ON job.id = attempt.job_id
+         WHERE attempt.id = ANY($1)
+            OR (attempt.task_id = ANY($2) AND attempt.operation IN ('generate', 'extend'))
+        """,
+        attempt_ids,
+        task_ids,
     )
-    return [(jobs.as_attempt(row), row["token_hash"]) for row in rows]
+    return [Known(jobs.as_attempt(row), row["token_hash"], row["traceparent"]) for row in rows]
+
+
+async def store_free(tx: Connection, new: Sequence[tuple[Callback, str, bytes]]) -> dict[UUID, bool]:
+    """As `store` for many, each with body and hash, by their ids; left out are those whose job somebody holds."""
+    rows = await tx.fetch(
+        """
+        WITH free AS (
+            SELECT id FROM video_jobs WHERE id = ANY($2) FOR KEY SHARE SKIP LOCKED
+        ), new AS (
+            SELECT new.*, row_number() OVER (PARTITION BY attempt_id, token_ok ORDER BY new.id) AS nth
+              FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bool[], $6::text[], $7::bytea[],
+                          $8::text[])
+                   AS new(id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature)
+              JOIN free ON free.id = new.job_id
+        ), stored AS (
+            INSERT INTO callbacks (id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature)
+            SELECT id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature
+              FROM new
+             WHERE nth + (SELECT count(*) FROM callbacks kept
+                           WHERE kept.attempt_id = new.attempt_id AND kept.token_ok = new.token_ok) <= $9
+             ORDER BY attempt_id, task_id, body_hash  -- batches of several processes shall not deadlock over repeats
+            ON CONFLICT DO NOTHING
+            RETURNING id
+        )
+        SELECT new.id, stored.id IS NOT NULL AS fresh FROM new LEFT JOIN stored ON stored.id = new.id
+        """,
+        [callback.id for callback, _, _ in new],
+        [callback.job_id for callback, _, _ in new],
+        [callback.attempt_id for callback, _, _ in new],
+        [callback.task_id for callback, _, _ in new],
+        [callback.token_ok for callback, _, _ in new],
+        [body for _, body, _ in new],
+        [body_hash for _, _, body_hash in new],
+        [callback.signature for callback, _, _ in new],
+        _MOST_PER_ATTEMPT,
+    )
+    return {row["id"]: row["fresh"] for row in rows}
 
 
 async def store(tx: Connection, callback: Callback, *, body: str, body_hash: bytes) -> bool:
@@ -73,9 +128,15 @@ async def hint_task(tx: Connection, attempt_id: UUID, task_id: str) -> None:
     )
 
 
-async def find_callback(db: Connection, callback_id: UUID) -> Callback | None:
-    """A webhook by its id; None when it was cleaned up."""
+async def find_open(db: Connection, callback_id: UUID) -> Callback | None:
+    """A webhook by its id; None when it was cleaned up, or when its attempt has given the job its video."""
     row = await db.fetchrow(
-        "SELECT id, job_id, attempt_id, task_id, token_ok FROM callbacks WHERE id = $1", callback_id
+        """
+        SELECT callback.id, job_id, callback.attempt_id, callback.task_id, token_ok
+          FROM callbacks callback JOIN video_jobs job ON job.id = job_id
+         WHERE callback.id = $1
+           AND NOT (job.status = 'completed' AND job.attempt_id IS NOT DISTINCT FROM callback.attempt_id)
+        """,
+        callback_id,
     )
     return Callback(**row) if row else None

@@ -5,7 +5,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from reelgate_callback import handlers
 from reelgate_callback.handlers import Webhook
 
 router = APIRouter()
@@ -23,8 +22,7 @@ async def receive_callback(request: Request) -> dict[str, Any]:
         timestamp=request.headers.get("x-webhook-timestamp"),
         signature=request.headers.get("x-webhook-signature"),
     )
-    state = request.state
-    job_id = await handlers.receive(webhook, db=state.db, relay=state.relay, settings=state.settings)
+    job_id = await request.state.receiver.receive(webhook)
     return {"success": True, "jobId": str(job_id)}
 
 
