@@ -37,9 +37,8 @@ coverage: $(VENV)/.ready ## The same, and which lines no test runs: a third slow
 chaos: $(VENV)/.ready ## Break everything at random for CHAOS_SECONDS=600 (CHAOS_SEED repeats a round), after the fault suite
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(LOCAL) test -- python -m pytest -v tests/chaos tests/model $(ARGS)
 
-bench: $(VENV)/.ready ## Measure accepting, reads, the pipeline and the use of the send window on this machine
-	@$(PY) tests/bench/bench.py
-	@$(PY) tests/bench/window.py
+bench: $(VENV)/.ready ## Measure on this machine: all, or PART=accept; BENCH_FULL=1 for millions of rows; WRITE=1 into the page
+	@$(PY) tests/bench/bench.py $(PART) $(if $(WRITE),--write)
 
 lint: $(VENV)/.ready ## Check format, style, types and who imports whom
 	$(PY) -m ruff format --check .

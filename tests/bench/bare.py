@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from pydantic import BaseModel, Field
 
@@ -86,3 +87,8 @@ async def read(job_id: UUID, request: Request) -> dict[str, Any]:
     if row is None:
         raise HTTPException(404)
     return {"job": dict(row)}
+
+
+if __name__ == "__main__":  # as we serve ours
+    port = int(os.environ["HTTP_PORT"])
+    uvicorn.run(app, port=port, loop="uvloop", http="httptools", access_log=False, log_level="warning")

@@ -8,11 +8,15 @@ import os
 import statistics
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "5"))  # per figure
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))  # how often ours and what it is measured against take turns
+WALLETS = 200
+_PACED_CONNECTIONS = 32
+COLUMNS = ("figure", "per second", "p50 ms", "p99 ms", "count")
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,28 @@ class Figure:
     p99_ms: float | None  # None where only the mean is known, which then stands for p50
     count: int
 
+    @property
+    def row(self) -> tuple[str, float, float, float | None, float]:
+        """In the order of COLUMNS."""
+        return (self.name, self.per_second, self.p50_ms, self.p99_ms, self.count)
+
+
+def median(figures: Sequence[Figure]) -> Figure:
+    """The middle one of the same figure's rounds."""
+    return sorted(figures, key=lambda one: one.per_second)[len(figures) // 2]
+
+
+def quantiles_ms(seconds: Sequence[float]) -> tuple[float, float]:
+    """The median, and what one in a hundred exceeds."""
+    cuts = statistics.quantiles(seconds, n=100)
+    return cuts[49] * 1000, cuts[98] * 1000
+
 
 def figure(name: str, latencies: list[float], elapsed: float) -> Figure:
     """Sum latencies up, in seconds."""
     if len(latencies) < 2:
         raise RuntimeError(f"{name}: too few to measure")
-    cuts = statistics.quantiles(latencies, n=100)
-    return Figure(name, len(latencies) / elapsed, cuts[49] * 1000, cuts[98] * 1000, len(latencies))
+    return Figure(name, len(latencies) / elapsed, *quantiles_ms(latencies), len(latencies))
 
 
 class Connection:
@@ -99,3 +118,40 @@ async def drive(
 
     await asyncio.gather(*(caller() for _ in range(connections)))
     return figure(name, latencies, time.perf_counter() - started)
+
+
+async def send(
+    url: str, key: str, *, count: int, connections: int, act: Callable[[Connection, int], Awaitable[object]]
+) -> None:
+    """Have callers act so many times in all, as fast as they are answered."""
+    numbers = iter(range(count))
+
+    async def caller() -> None:
+        async with Connection.open(url, key) as connection:
+            for n in numbers:
+                await act(connection, n)
+
+    await asyncio.gather(*(caller() for _ in range(connections)))
+
+
+async def pace(
+    url: str, key: str, *, per_second: float, seconds: float, act: Callable[[Connection, int], Awaitable[object]]
+) -> list[float]:
+    """Act at fixed moments, whether or not earlier answers are there; the latencies, each from its own moment.
+
+    Callers that wait for an answer before they go on would hide every delay but the first.
+    """
+    latencies: list[float] = []
+    numbers = iter(range(round(per_second * seconds)))
+    started = time.perf_counter()
+
+    async def caller() -> None:
+        async with Connection.open(url, key) as connection:
+            for n in numbers:
+                due = started + n / per_second
+                await asyncio.sleep(max(0, due - time.perf_counter()))
+                await act(connection, n)
+                latencies.append(time.perf_counter() - due)
+
+    await asyncio.gather(*(caller() for _ in range(_PACED_CONNECTIONS)))
+    return latencies

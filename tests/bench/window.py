@@ -1,32 +1,27 @@
-"""How much of the vendor's window is used while work waits, by one submitter and by several: part of `make bench`.
+"""How much of the vendor's window is used while work waits, by one submitter and by several.
 
 The simulator enforces the window and refuses what comes too soon, as Kie.ai does. Counted is what it took.
 """
 
 import asyncio
+import contextlib
 import os
 import statistics
-import subprocess
-import sys
 from dataclasses import dataclass
 
-import asyncpg
-import bench
-from load import Connection
-from rich.console import Console
-from rich.table import Table
+import load
+import stacks
+from results import Goal, Outcome, Table
 
 SENDS, SECONDS = 20, 10.0  # the vendor's window
 WINDOWS = int(os.environ.get("BENCH_WINDOWS", "6"))  # measured for each figure
 REPLICAS = (1, 2, 8)
 
-ENVIRONMENT = {
-    "STACK": "bench-window",
+_ENVIRONMENT = stacks.LIFTED | {
     "KIE_SENDS_PER_WINDOW": str(SENDS),
     "KIE_SEND_WINDOW_SECONDS": str(SECONDS),
     "SIM_VIDEO_SECONDS": "0.5",
-    "SIGNUP_CREDITS": "1000000",
-    "LOG_LEVEL": "WARNING",
+    "KIE_AI_API_KEY": "bench",
 }
 
 _SENT = """
@@ -55,52 +50,39 @@ class Use:
         return statistics.mean(windows * SECONDS / (end - start) for start, end in zip(self.taken, later, strict=False))
 
 
-async def _measure(env: dict[str, str], replicas: int) -> Use:
-    connection = await asyncpg.connect(env["DATABASE_URL"])
-    try:
+async def _use(env: dict[str, str], replicas: int) -> Use:
+    async with stacks.database(env) as db:
         await asyncio.sleep(2 * SECONDS)  # past the start, when the whole window is free
-        since = await connection.fetchval("SELECT clock_timestamp()")
+        since = await db.fetchval("SELECT clock_timestamp()")
         await asyncio.sleep(WINDOWS * SECONDS)
-        rows = await connection.fetch(_SENT, since)
-        taken = [row["at"] for row in rows if row["outcome"] == "accepted"]
-        return Use(replicas, taken, len(rows) - len(taken))
-    finally:
-        await connection.close()
+        rows = await db.fetch(_SENT, since)
+    taken = [row["at"] for row in rows if row["outcome"] == "accepted"]
+    return Use(replicas, taken, len(rows) - len(taken))
 
 
-async def _fill(env: dict[str, str], jobs: int) -> None:
-    async with Connection.open(env["API_URL"], env["API_KEY"]) as connection:
-        for i in range(jobs):
-            await connection.accept(f"window-{i % 7}")
-
-
-def _submitter(env: dict[str, str]) -> subprocess.Popen[bytes]:
-    ours = {
-        "KIE_AI_API_ENDPOINT": env["SIMULATOR_URL"],
-        "KIE_AI_API_KEY": "bench",
-        "PUBLIC_BASE_URL": env["API_URL"],
-        "HTTP_PORT": "0",
-    }
-    return subprocess.Popen([sys.executable, "-m", "reelgate_submitter"], env=os.environ | ENVIRONMENT | env | ours)
-
-
-def main() -> None:
-    """Measure with one submitter after the other added."""
-    table = Table("submitters", "sends taken", "of the window", "refused (429)")
-    os.environ["KIE_AI_API_KEY"] = "bench"
-    with bench.stack(ENVIRONMENT) as env:
-        asyncio.run(_fill(env, int((WINDOWS + 3) * SENDS * len(REPLICAS))))
-        more: list[subprocess.Popen[bytes]] = []
-        try:
+async def measure() -> Outcome:
+    """With one submitter after the other added."""
+    found = []
+    with stacks.stack("bench-window", _ENVIRONMENT) as env:
+        jobs = (WINDOWS + 3) * SENDS * len(REPLICAS)
+        act = lambda connection, n: connection.accept(f"window-{n % 7}")  # noqa: E731 -- one line, used once
+        await load.send(env["API_URL"], env["API_KEY"], count=jobs, connections=4, act=act)
+        ours = {"KIE_AI_API_ENDPOINT": env["SIMULATOR_URL"], "PUBLIC_BASE_URL": env["API_URL"]}
+        async with contextlib.AsyncExitStack() as more:
+            started = 1
             for replicas in REPLICAS:
-                more += [_submitter(env) for _ in range(replicas - 1 - len(more))]
-                use = asyncio.run(_measure(env, replicas))
-                table.add_row(str(use.replicas), str(len(use.taken)), f"{use.share:.1%}", str(use.refused))
-        finally:
-            for process in more:
-                process.terminate()
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()
+                for _ in range(replicas - started):
+                    await more.enter_async_context(
+                        stacks.serving(stacks.service("submitter"), os.environ | _ENVIRONMENT | env | ours)
+                    )
+                started = replicas
+                found.append(await _use(env, replicas))
+    rows = [(f"{use.replicas} submitters", len(use.taken), 100 * use.share, use.refused) for use in found]
+    columns = ("replicas", "sends taken", "% of the window", "refused (429)")
+    return Outcome(
+        [Table(f"{SENDS} sends in {SECONDS:.0f} s allowed, work waiting", columns, rows, "% of the window")],
+        [
+            Goal("least share of the window used, %", min(100 * use.share for use in found), 98),
+            Goal("refused sends", max(use.refused for use in found), at_most=0),
+        ],
+    )

@@ -1,0 +1,103 @@
+"""Accepting: durable 202s a second, beside a bare handler and pgbench that write the same rows."""
+
+import asyncio
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import bare
+import load
+import stacks
+from load import ROUNDS, SECONDS, WALLETS, Connection, Figure, drive
+from results import Goal, Outcome, Table
+
+from reelgate_local import programs
+
+_FLOOR = "floor accept, pgbench"
+
+
+@contextlib.asynccontextmanager
+async def bare_handler(env: dict[str, str]) -> AsyncIterator[str]:
+    """Serve bare.py as we serve ours; yields its URL."""
+    command = [sys.executable, str(Path(__file__).with_name("bare.py"))]
+    async with stacks.serving(command, os.environ | env, path="/openapi.json") as running:
+        yield running.url
+
+
+async def _round(env: dict[str, str], url: str, name: str) -> list[Figure]:
+    """With so many callers, each waiting for its answer."""
+    figures = []
+    for connections, wallets in ((1, WALLETS), (16, WALLETS), (64, WALLETS), (64, 1)):
+        what = f"{name} accept, {connections} connections, {'one wallet' if wallets == 1 else f'{wallets} wallets'}"
+        act = accepting(wallets)
+        figures.append(await drive(what, url, env["API_KEY"], connections=connections, act=act))
+    return figures
+
+
+def accepting(wallets: int, name: str = "bench") -> Callable[[Connection, int], Awaitable[object]]:
+    """Ask for a job of one wallet after the other."""
+    return lambda connection, n: connection.accept(f"{name}-{n % wallets}")
+
+
+async def open_wallets(env: dict[str, str]) -> str:
+    """Have each wallet seen once, which opens it; the id of the last job."""
+    async with Connection.open(env["API_URL"], env["API_KEY"]) as connection:
+        return [await connection.accept(f"bench-{n}") for n in range(WALLETS)][-1]
+
+
+def _floor(env: dict[str, str]) -> list[Figure]:
+    """What the server does by itself, one statement a transaction, told by pgbench."""
+    folder = programs.find_postgres()
+    if folder is None or not (folder / "pgbench").exists():
+        return []
+    figures = []
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write(bare.floor_script(WALLETS))
+        script.flush()
+        for clients in (1, 8, 32):
+            options = ["--no-vacuum", "--client", str(clients), "--jobs", "2", "--time", str(max(1, round(SECONDS)))]
+            command = [folder / "pgbench", *options, "--protocol", "prepared", "--file", script.name]
+            done = subprocess.run([*command, env["DATABASE_URL"]], capture_output=True, text=True, check=True)
+            per_second, mean, count = (
+                float(re.findall(pattern, done.stdout)[0])
+                for pattern in (r"tps = ([\d.]+)", r"latency average = ([\d.]+)", r"actually processed: (\d+)")
+            )
+            figures.append(Figure(f"{_FLOOR}, {clients} clients", per_second, mean, None, int(count)))
+    return figures
+
+
+async def measure() -> Outcome:
+    """Ours and the bare handler take turns; the median counts."""
+    with stacks.stack("bench-accept", stacks.LIFTED) as env:
+        await open_wallets(env)
+        others = [int(env[f"PID_{name}"]) for name in ("SUBMITTER", "CALLBACK", "RECONCILER", "SIMULATOR")]
+        with stacks.held(others):
+            async with bare_handler(env) as url:
+                turns = [(env["API_URL"], "ours"), (url, "bare")] * ROUNDS
+                rounds = [await _round(env, where, name) for where, name in turns]
+            medians = [load.median(same) for which in (rounds[::2], rounds[1::2]) for same in zip(*which, strict=True)]
+            figures = medians + await asyncio.to_thread(_floor, env)
+    return Outcome(
+        [Table("POST /api/video/generate", load.COLUMNS, [one.row for one in figures], "per second")], _goals(figures)
+    )
+
+
+def _goals(figures: list[Figure]) -> list[Goal]:
+    rate = {one.name: one.per_second for one in figures}
+    slowest = {one.name: one.p99_ms for one in figures if one.p99_ms}
+    many, hot = f"accept, 64 connections, {WALLETS} wallets", "accept, 64 connections, one wallet"
+    one = f"accept, 1 connections, {WALLETS} wallets"
+    goals = [
+        Goal("64 connections: ours to the bare handler, requests/s", rate[f"ours {many}"] / rate[f"bare {many}"], 2.5),
+        Goal("the same, p99", slowest[f"ours {many}"] / slowest[f"bare {many}"], at_most=1),
+        Goal("1 connection: ours to the bare handler", rate[f"ours {one}"] / rate[f"bare {one}"], 1),
+        Goal("one hot wallet to many", rate[f"ours {hot}"] / rate[f"ours {many}"], 0.8),
+    ]
+    if best := max((found for name, found in rate.items() if name.startswith(_FLOOR)), default=None):
+        goals.append(Goal("64 connections: ours to the best floor", rate[f"ours {many}"] / best, 0.6))
+    return goals

@@ -1,0 +1,40 @@
+"""A process that consumes as our services do, with a handler that makes one guarded write: part of relay.py."""
+
+import asyncio
+import signal
+
+import uvloop
+
+from reelgate_common import logs, topology
+from reelgate_common.bus import Bus
+from reelgate_common.consumer import subscription
+from reelgate_common.db import Database
+from reelgate_common.messages import JobRequested
+from reelgate_common.service import keep_out_of_collections
+from reelgate_common.settings import PostgresSettings, RabbitSettings, load
+
+_PREFETCH = 200
+_MARK = "UPDATE bench_marks SET marked_at = now() WHERE job_id = $1 AND marked_at IS NULL"
+
+
+async def main() -> None:
+    """Consume until told to stop."""
+    logs.configure("bench", level="WARNING")
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with Database.open(load(PostgresSettings)) as db, Bus.open(load(RabbitSettings), "bench") as bus:
+
+        async def mark(message: JobRequested) -> None:
+            async with db.connection() as connection:
+                await connection.execute(_MARK, message.job_id)
+
+        subscribed = subscription(
+            topology.JOB_REQUESTED, JobRequested, mark, publisher=bus.publisher, prefetch=_PREFETCH
+        )
+        keep_out_of_collections()
+        async with bus.consuming([subscribed]):
+            await stop.wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
