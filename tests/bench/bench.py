@@ -12,6 +12,7 @@ import accept
 import footprint
 import history
 import page
+import peers
 import pipeline
 import reads
 import relay
@@ -24,6 +25,7 @@ PARTS = {
     "reads": reads.measure,
     "pipeline": pipeline.measure,
     "relay": relay.measure,
+    "peers": peers.measure,
     "streams": streams.measure,
     "history": history.measure,
     "footprint": footprint.measure,
