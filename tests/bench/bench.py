@@ -7,6 +7,7 @@ generator runs on the same machine and takes its share of it. Results go to the 
 
 import argparse
 import asyncio
+import signal
 
 import accept
 import footprint
@@ -41,6 +42,7 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is taken down then, too
     for part in given.parts or (() if given.write else PARTS):
         found_on = results.machine()
         outcome = asyncio.run(PARTS[part]())

@@ -10,7 +10,7 @@ from reelgate_common.bus import Bus
 from reelgate_common.consumer import subscription
 from reelgate_common.db import Database
 from reelgate_common.messages import JobRequested
-from reelgate_common.service import keep_out_of_collections
+from reelgate_common.service import end_with_parent, keep_out_of_collections
 from reelgate_common.settings import PostgresSettings, RabbitSettings, load
 
 _PREFETCH = 200
@@ -37,4 +37,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     uvloop.run(main())

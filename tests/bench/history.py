@@ -18,6 +18,7 @@ from machine import Meter
 from results import Goal, Outcome, Table
 from yarl import URL
 
+from reelgate_common import logs
 from reelgate_common.audit import RunningAudit
 from reelgate_common.service import open_core
 from reelgate_common.verification import Verifier
@@ -25,9 +26,8 @@ from reelgate_reconciler.handlers import Reconciler
 from reelgate_reconciler.measures import Measures
 from reelgate_reconciler.settings import Settings
 
-_IS_FULL = bool(os.environ.get("BENCH_FULL"))
-FINISHED = 10_000_000 if _IS_FULL else 100_000
-DUE = 100_000 if _IS_FULL else 5_000
+FINISHED = int(os.environ.get("BENCH_FINISHED", "10000000" if os.environ.get("BENCH_FULL") else "100000"))
+DUE = max(FINISHED // 100, 5_000)  # more than the passes that are timed ask about
 _WALLETS = 10_000
 _BATCH = 100_000
 _SLICE = 200  # wallets that the audit looks at in a pass though nothing is new
@@ -148,6 +148,7 @@ async def _passes(env: dict[str, str], vendor: str) -> dict[str, float]:
         kie_queries_per_second=1000,
         retention_days=1000,
     )
+    logs.configure("bench", level="WARNING")
     async with open_core("bench", settings) as core:
         reconciler = Reconciler(core.db, core.bus, core.relay, Verifier(core.db, core.kie, settings, "bench"), settings)
         audit, measures = RunningAudit(core.db), Measures(core.db, core.bus, settings)

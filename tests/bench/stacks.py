@@ -44,6 +44,8 @@ def stack(name: str, environment: dict[str, str]) -> Iterator[dict[str, str]]:
     """A local stack for the length of the block; yields what its stack.env says."""
     env = os.environ | environment | {"STACK": name}
     command = [sys.executable, "-m", "reelgate_local"]
+    # First what an earlier run left that was killed.
+    subprocess.run([*command, "down"], env=env, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     subprocess.run([*command, "up"], env=env, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     try:
         lines = (ROOT / ".local" / name / "stack.env").read_text().splitlines()

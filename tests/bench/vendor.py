@@ -10,6 +10,8 @@ import re
 
 import uvloop
 
+from reelgate_common.service import end_with_parent
+
 _LENGTH = re.compile(rb"content-length: *(\d+)")
 _TASK = re.compile(rb"taskid=([^ &]+)")
 
@@ -51,4 +53,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     uvloop.run(main())
