@@ -52,5 +52,9 @@ def section(name: str, found: dict[str, Any], *, is_drawn: bool) -> str:
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    lines = [columns, ["---"] * len(columns), *([told(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [_line(columns), "|---" * len(columns) + "|", *(_line([told(cell) for cell in row]) for row in rows)]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
