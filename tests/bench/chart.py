@@ -24,7 +24,7 @@ def draw(tables: Sequence[Table]) -> str:
         if table.drawn is None:
             continue
         at = table.columns.index(table.drawn)
-        bars = [(str(row[0]), float(row[at] or 0)) for row in table.rows]
+        bars = [(str(row[0]), float(row[at])) for row in table.rows if row[at] is not None]
         lines.append(f'<text class="title" x="10" y="{top + 14}">{escape(f"{table.title}: {table.drawn}")}</text>')
         top += 24
         lines += _bars(bars, top)

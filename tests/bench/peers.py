@@ -21,7 +21,7 @@ import stacks
 from load import ROUNDS, WALLETS
 from machine import Meter
 from relay import rate
-from results import ROOT, Goal, Outcome, Table
+from results import ROOT, Goal, Outcome, Table, told
 
 JOBS = int(os.environ.get("BENCH_PEER_JOBS", "2000"))
 CONCURRENCY = 20
@@ -62,6 +62,11 @@ class Pace:
     per_second: float
     worker_ms: float
     servers_ms: float
+
+    @property
+    def per_cpu_second(self) -> float:
+        """Jobs for each second of all processors' time."""
+        return 1000 / (self.worker_ms + self.servers_ms)
 
 
 def _venv() -> Path:
@@ -123,7 +128,7 @@ async def measure() -> Outcome:
     python = await asyncio.to_thread(_venv)
     paces: dict[str, list[Pace]] = {name: [] for name in (_OURS, *_PEERS)}
     async with stacks.vendor() as vendor, stacks.private_servers("bench-peers", vendor=vendor.url) as servers:
-        # As many at once as the peers. Their tasks are found by name on their own path.
+        # As many at once for all.
         servers.env.update(KIE_CALLS_IN_FLIGHT=str(CONCURRENCY), CONCURRENCY=str(CONCURRENCY), VENDOR_URL=vendor.url)
         async with stacks.database(servers.env) as db:
             await db.execute(_TABLES)
@@ -131,31 +136,31 @@ async def measure() -> Outcome:
                 paces[_OURS].append(await _ours(servers, db))
                 for name in _PEERS:
                     paces[name].append(await _peer(name, python, servers, db))
-    found = {
-        name: Pace(*(statistics.median(getattr(pace, field) for pace in rounds) for field in Pace.__annotations__))
-        for name, rounds in paces.items()
-    }
-    return _outcome(found)
+    return _outcome(paces)
 
 
-def _outcome(found: dict[str, Pace]) -> Outcome:
-    per_cpu = {name: 1000 / (pace.worker_ms + pace.servers_ms) for name, pace in found.items()}
-    rows = [
-        (
-            "the guide's passes, back to back" if name == _GUIDE else name,
-            pace.per_second,
-            pace.worker_ms,
-            pace.servers_ms,
-            per_cpu[name],
-            per_cpu[_OURS] / per_cpu[name],
+def _outcome(paces: dict[str, list[Pace]]) -> Outcome:
+    per_cpu = {name: statistics.median(pace.per_cpu_second for pace in rounds) for name, rounds in paces.items()}
+    rows = []
+    for name, rounds in paces.items():
+        shares = [pace.per_cpu_second for pace in rounds]
+        rows.append(
+            (
+                "the guide's passes, back to back" if name == _GUIDE else name,
+                statistics.median(pace.per_second for pace in rounds),
+                statistics.median(pace.worker_ms for pace in rounds),
+                statistics.median(pace.servers_ms for pace in rounds),
+                per_cpu[name],
+                f"{told(min(shares))} to {told(max(shares))}",
+                per_cpu[_OURS] / per_cpu[name],
+            )
         )
-        for name, pace in found.items()
-    ]
-    rows.append(("the guide's passes, one a minute", _GUIDE_PER_SECOND, *rows[-1][2:]))
-    columns = ("worker", "jobs/s", "its CPU ms a job", "servers' CPU ms a job", "jobs per CPU s", "ours to it")
+    rows.append(("the guide's passes, one a minute", _GUIDE_PER_SECOND, *[None] * 5))
+    columns = ("worker", "jobs/s", "its CPU ms a job", "servers' CPU ms a job", "jobs per CPU s", "of all rounds")
+    table = Table(f"{JOBS:,} queued jobs, {CONCURRENCY} at once", (*columns, "ours to it"), rows, "jobs per CPU s")
     goals = [
         Goal(f"jobs per CPU s: ours to {name}", per_cpu[_OURS] / per_cpu[name], 1.5)
         for name in _PEERS
         if name != _GUIDE
     ]
-    return Outcome([Table(f"{JOBS:,} queued jobs, {CONCURRENCY} at once", columns, rows, "jobs per CPU s")], goals)
+    return Outcome([table], goals)

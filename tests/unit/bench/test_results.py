@@ -9,6 +9,7 @@ import chart
 import load
 import machine
 import page
+import peers
 import pytest
 import relay
 import results
@@ -110,3 +111,16 @@ def test_the_page_has_a_place_for_each_part():
     places = re.findall(r"<!-- bench (\w+) -->", page.PAGE.read_text(encoding="utf-8"))
 
     assert sorted(places) == sorted(bench.PARTS)
+
+
+def test_peers_are_compared_by_what_all_processors_spent():
+    """One round more or less does not move the middle one, and the spread is told."""
+    paces = {
+        name: [peers.Pace(10, 1, 1)] * 3 for name in ("celery", "dramatiq", "faststream", "taskiq", "procrastinate")
+    }
+    ours = [peers.Pace(10, 0.5, 0.5), peers.Pace(10, 9, 9), peers.Pace(10, 0.25, 0.25)]
+
+    outcome = peers._outcome({"ours": ours, **paces, "guide": [peers.Pace(5, 2, 2)]})
+
+    assert outcome.tables[0].rows[0][4:] == (1000, "55.6 to 2,000", 1)
+    assert [goal.value for goal in outcome.goals] == [2] * 5
