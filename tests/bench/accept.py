@@ -13,7 +13,7 @@ from pathlib import Path
 import bare
 import load
 import stacks
-from load import ROUNDS, SECONDS, WALLETS, Connection, Figure, drive
+from load import ROUNDS, SECONDS, WALLETS, Connection, Figure, Target, drive
 from results import Goal, Outcome, Table
 
 from reelgate_local import programs
@@ -22,20 +22,25 @@ _FLOOR = "floor accept, pgbench"
 
 
 @contextlib.asynccontextmanager
-async def bare_handler(env: dict[str, str]) -> AsyncIterator[str]:
-    """Serve bare.py as we serve ours; yields its URL."""
+async def bare_handler(env: dict[str, str]) -> AsyncIterator[Target]:
+    """Serve bare.py as we serve ours."""
     command = [sys.executable, str(Path(__file__).with_name("bare.py"))]
     async with stacks.serving(command, os.environ | env, path="/openapi.json") as running:
-        yield running.url
+        yield Target(running.url, env["API_KEY"], running.pid)
 
 
-async def _round(env: dict[str, str], url: str, name: str) -> list[Figure]:
+def ours(env: dict[str, str]) -> Target:
+    """The api of a stack."""
+    return Target(env["API_URL"], env["API_KEY"], int(env["PID_API"]))
+
+
+async def _round(at: Target, name: str) -> list[Figure]:
     """With so many callers, each waiting for its answer."""
     figures = []
     for connections, wallets in ((1, WALLETS), (16, WALLETS), (64, WALLETS), (64, 1)):
         what = f"{name} accept, {connections} connections, {'one wallet' if wallets == 1 else f'{wallets} wallets'}"
         act = accepting(wallets)
-        figures.append(await drive(what, url, env["API_KEY"], connections=connections, act=act))
+        figures.append(await drive(what, at, connections=connections, act=act))
     return figures
 
 
@@ -67,7 +72,7 @@ def _floor(env: dict[str, str]) -> list[Figure]:
                 float(re.findall(pattern, done.stdout)[0])
                 for pattern in (r"tps = ([\d.]+)", r"latency average = ([\d.]+)", r"actually processed: (\d+)")
             )
-            figures.append(Figure(f"{_FLOOR}, {clients} clients", per_second, mean, None, int(count)))
+            figures.append(Figure(f"{_FLOOR}, {clients} clients", per_second, mean, None, None, int(count)))
     return figures
 
 
@@ -77,9 +82,9 @@ async def measure() -> Outcome:
         await open_wallets(env)
         others = [int(env[f"PID_{name}"]) for name in ("SUBMITTER", "CALLBACK", "RECONCILER", "SIMULATOR")]
         with stacks.held(others):
-            async with bare_handler(env) as url:
-                turns = [(env["API_URL"], "ours"), (url, "bare")] * ROUNDS
-                rounds = [await _round(env, where, name) for where, name in turns]
+            async with bare_handler(env) as bare_one:
+                turns = [(ours(env), "ours"), (bare_one, "bare")] * ROUNDS
+                rounds = [await _round(at, name) for at, name in turns]
             medians = [load.median(same) for which in (rounds[::2], rounds[1::2]) for same in zip(*which, strict=True)]
             figures = medians + await asyncio.to_thread(_floor, env)
     return Outcome(

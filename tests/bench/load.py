@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from machine import Meter
+
 SECONDS = float(os.environ.get("BENCH_SECONDS", "5"))  # per figure
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))  # how often ours and what it is measured against take turns
 WALLETS = 200
 _PACED_CONNECTIONS = 32
-COLUMNS = ("figure", "per second", "p50 ms", "p99 ms", "count")
+COLUMNS = ("figure", "per second", "p50 ms", "p99 ms", "CPU ms each", "count")
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,13 @@ class Figure:
     per_second: float
     p50_ms: float
     p99_ms: float | None  # None where only the mean is known, which then stands for p50
+    cpu_ms: float | None  # for one of them, of the process that answers
     count: int
 
     @property
-    def row(self) -> tuple[str, float, float, float | None, float]:
+    def row(self) -> tuple[str, float, float, float | None, float | None, float]:
         """In the order of COLUMNS."""
-        return (self.name, self.per_second, self.p50_ms, self.p99_ms, self.count)
+        return (self.name, self.per_second, self.p50_ms, self.p99_ms, self.cpu_ms, self.count)
 
 
 def median(figures: Sequence[Figure]) -> Figure:
@@ -46,11 +49,13 @@ def quantiles_ms(seconds: Sequence[float]) -> tuple[float, float]:
     return cuts[49] * 1000, cuts[98] * 1000
 
 
-def figure(name: str, latencies: list[float], elapsed: float) -> Figure:
-    """Sum latencies up, in seconds."""
-    if len(latencies) < 2:
-        raise RuntimeError(f"{name}: too few to measure")
-    return Figure(name, len(latencies) / elapsed, *quantiles_ms(latencies), len(latencies))
+@dataclass(frozen=True)
+class Target:
+    """A process that answers, and how to ask it."""
+
+    url: str
+    key: str
+    pid: int
 
 
 class Connection:
@@ -102,22 +107,27 @@ class Connection:
 
 
 async def drive(
-    name: str, url: str, key: str, *, connections: int, act: Callable[[Connection, int], Awaitable[object]]
+    name: str, at: Target, *, connections: int, act: Callable[[Connection, int], Awaitable[object]]
 ) -> Figure:
     """Have callers act one time after the other, `await act(connection, n)` with n from 0, for a while."""
     latencies: list[float] = []
     numbers = itertools.count()
+    meter = Meter({"answering": [at.pid]})
     started = time.perf_counter()
     until = started + SECONDS
 
     async def caller() -> None:
-        async with Connection.open(url, key) as connection:
+        async with Connection.open(at.url, at.key) as connection:
             while (begun := time.perf_counter()) < until:
                 await act(connection, next(numbers))
                 latencies.append(time.perf_counter() - begun)
 
     await asyncio.gather(*(caller() for _ in range(connections)))
-    return figure(name, latencies, time.perf_counter() - started)
+    elapsed, cpu = time.perf_counter() - started, meter.read()["answering"]
+    if len(latencies) < 2:
+        raise RuntimeError(f"{name}: too few to measure")
+    count = len(latencies)
+    return Figure(name, count / elapsed, *quantiles_ms(latencies), 1000 * cpu / count, count)
 
 
 async def send(

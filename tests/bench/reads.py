@@ -6,7 +6,7 @@ import accept
 import asyncpg
 import load
 import stacks
-from load import ROUNDS, Connection, Figure, drive
+from load import ROUNDS, Connection, Figure, Target, drive
 from results import Goal, Outcome, Table
 
 _OPEN_JOBS = "SELECT count(*) FROM video_jobs WHERE completed_at IS NULL"
@@ -19,7 +19,7 @@ async def drained(db: asyncpg.Connection) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _reads(env: dict[str, str], url: str, name: str, job_id: str, etag: str | None = None) -> Figure:
+async def _reads(at: Target, name: str, job_id: str, etag: str | None = None) -> Figure:
     """One job asked for again and again by 32 callers, perhaps with what they know of it."""
 
     async def read(connection: Connection, _: int) -> None:
@@ -28,7 +28,7 @@ async def _reads(env: dict[str, str], url: str, name: str, job_id: str, etag: st
         if status != (304 if etag else 200):
             raise RuntimeError(f"{name} answered {status}")
 
-    return await drive(name, url, env["API_KEY"], connections=32, act=read)
+    return await drive(name, at, connections=32, act=read)
 
 
 async def measure() -> Outcome:
@@ -40,12 +40,12 @@ async def measure() -> Outcome:
             etag = f'"{await db.fetchval("SELECT version FROM video_jobs WHERE id = $1", job_id)}"'
         others = [int(env[f"PID_{name}"]) for name in ("SUBMITTER", "CALLBACK", "RECONCILER", "SIMULATOR")]
         with stacks.held(others):
-            async with accept.bare_handler(env) as url:
+            async with accept.bare_handler(env) as bare_one:
                 rounds = [
                     (
-                        await _reads(env, env["API_URL"], "ours reads", job_id),
-                        await _reads(env, env["API_URL"], "ours reads, all 304", job_id, etag),
-                        await _reads(env, url, "bare reads", job_id),
+                        await _reads(accept.ours(env), "ours reads", job_id),
+                        await _reads(accept.ours(env), "ours reads, all 304", job_id, etag),
+                        await _reads(bare_one, "bare reads", job_id),
                     )
                     for _ in range(ROUNDS)
                 ]
