@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import shutil
 import statistics
+import subprocess
 
 import stacks
 from load import ROUNDS
@@ -22,6 +24,15 @@ async def _start_seconds(env: dict[str, str], name: str) -> float:
         async with stacks.serving(stacks.service(name), env) as running:
             took.append(running.seconds)
     return statistics.median(took)
+
+
+def _image_mb() -> float | None:
+    """The size of the image that every process runs from, where an engine is and has built it."""
+    if not shutil.which("docker"):
+        return None
+    command = ["docker", "image", "inspect", "reelgate", "--format", "{{.Size}}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return int(done.stdout) / 1_000_000 if done.returncode == 0 else None
 
 
 async def measure() -> Outcome:
@@ -49,4 +60,7 @@ async def measure() -> Outcome:
             Goal(f"{part}: % of a core, idle", percent[part], at_most=_MOST_PERCENT),
         )
     ]
-    return Outcome([Table(f"idle for {IDLE_SECONDS:.0f} s", columns, rows, "resident MB")], goals)
+    tables = [Table(f"idle for {IDLE_SECONDS:.0f} s", columns, rows, "resident MB")]
+    if size := await asyncio.to_thread(_image_mb):
+        tables.append(Table("the image, uncompressed, its base included", ("image", "MB"), [("reelgate", size)]))
+    return Outcome(tables, goals)

@@ -30,5 +30,5 @@ if __name__ == "__main__":
         for job_id in work.pending():
             submit.delay(job_id)
     else:
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR"]
         app.worker_main(["worker", "--pool", "threads", "--concurrency", str(work.CONCURRENCY), *quiet])
