@@ -44,14 +44,17 @@ def stack(name: str, environment: dict[str, str]) -> Iterator[dict[str, str]]:
     """A local stack for the length of the block; yields what its stack.env says."""
     env = os.environ | environment | {"STACK": name}
     command = [sys.executable, "-m", "reelgate_local"]
-    # First what an earlier run left that was killed.
-    subprocess.run([*command, "down"], env=env, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([*command, "up"], env=env, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+    def run(word: str) -> None:
+        subprocess.run([*command, word], env=env, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+    run("down")  # what an earlier run left that was killed
     try:
+        run("up")
         lines = (ROOT / ".local" / name / "stack.env").read_text().splitlines()
         yield dict(line.split("=", 1) for line in lines if "=" in line)
     finally:
-        subprocess.run([*command, "down"], env=env, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        run("down")
 
 
 def processes(name: str, env: dict[str, str]) -> dict[str, list[int]]:
