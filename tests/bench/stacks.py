@@ -22,6 +22,7 @@ from reelgate_local.record import Record
 from reelgate_local.settings import Addresses, for_services
 
 HERE = Path(__file__).parent
+_START_SECONDS = 180  # a machine that others use too may take its time
 CREDITS = 1_000_000_000
 SERVICES = ("api", "submitter", "callback", "reconciler")
 # The vendor's window lifted and a vendor without delays: what is left is ours. Else as an operator has it, where
@@ -133,7 +134,7 @@ async def serving(command: Sequence[str], env: dict[str, str], *, path: str = "/
     started = time.perf_counter()
     process = await asyncio.create_subprocess_exec(*command, env=env | {"HTTP_PORT": str(port)}, cwd=ROOT)
     try:
-        async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as client:
+        async with asyncio.timeout(_START_SECONDS), httpx.AsyncClient(trust_env=False) as client:
             while not await _answers(client, url + path):
                 if process.returncode is not None:
                     raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")

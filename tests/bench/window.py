@@ -56,6 +56,8 @@ async def _use(env: dict[str, str], replicas: int) -> Use:
         since = await db.fetchval("SELECT clock_timestamp()")
         await asyncio.sleep(WINDOWS * SECONDS)
         rows = await db.fetch(_SENT, since)
+        if not await db.fetchval("SELECT EXISTS (SELECT FROM video_jobs WHERE status = 'pending')"):
+            raise RuntimeError("the jobs ran out: a window that nothing waits for says nothing")
     taken = [row["at"] for row in rows if row["outcome"] == "accepted"]
     return Use(replicas, taken, len(rows) - len(taken))
 
@@ -64,7 +66,7 @@ async def measure() -> Outcome:
     """With one submitter after the other added."""
     found = []
     with stacks.stack("bench-window", _ENVIRONMENT) as env:
-        jobs = (WINDOWS + 3) * SENDS * len(REPLICAS)
+        jobs = (WINDOWS + 6) * SENDS * len(REPLICAS)  # two windows before each measure, and time to start others
         act = lambda connection, n: connection.accept(f"window-{n % 7}")  # noqa: E731 -- one line, used once
         await load.send(env["API_URL"], env["API_KEY"], count=jobs, connections=4, act=act)
         ours = {"KIE_AI_API_ENDPOINT": env["SIMULATOR_URL"], "PUBLIC_BASE_URL": env["API_URL"]}
