@@ -204,7 +204,7 @@ def in_bucket(bucket):
     """The file of a job's video in the bucket; None: there is none."""
 
     def look(job) -> bytes | None:
-        file = Path(bucket, key_of(job.id, job.completed_at))
+        file = Path(bucket, key_of(job.id))
         return file.read_bytes() if file.exists() else None
 
     return look

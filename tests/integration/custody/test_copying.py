@@ -10,6 +10,7 @@ from reelgate_common import settlement
 from reelgate_common.domain.job import JobStatus
 from reelgate_common.settings import JobSettings
 from reelgate_reconciler.custody import repository
+from reelgate_reconciler.custody.keeper import Keeper
 
 
 def outcomes(name):
@@ -236,17 +237,35 @@ async def test_a_private_address_is_not_asked(copier, make_video, row, url):
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-async def test_a_file_that_is_gone_is_asked_for_again_for_a_day(copier, host, video, movie, row, pass_time, status):
-    host.status = status
+async def test_a_file_that_is_gone_is_asked_for_again_as_long_as_kie_may_have_it(
+    copier, host, video, row, pass_time, status
+):
+    host.status, before = status, outcomes("given_up")
 
+    await pass_time(video, days=13)  # also when the first try comes as late as this
     await copier.run_once()
     first = await row(video)
+    asked = len(host.asked)
     await pass_time(video, days=1)
     await copier.run_once()
     second = await row(video)
 
     assert (first["state"], second["state"], second["due_at"]) == ("due", "failed", None)
     assert "is gone" in second["error"]
+    assert (outcomes("given_up") - before, len(host.asked) - asked) == (1, 0)
+
+
+async def test_a_host_that_comes_to_its_senses_after_days_is_asked_still(copier, host, video, row, pass_time):
+    host.status = 404
+    await copier.run_once()
+    await pass_time(video, days=10)
+    await copier.run_once()
+
+    host.status = 200
+    await pass_time(video)
+    await copier.run_once()
+
+    assert (await row(video))["state"] == "kept"
 
 
 async def test_a_host_in_trouble_is_asked_for_as_long_as_it_has_the_video(
@@ -277,14 +296,42 @@ async def test_tries_come_ever_more_rarely_but_each_hour(copier, host, video, ro
     assert [round(wait / 30) for wait in waits] == [1, 2, 4, 8, 16, 32, 64, 120, 120]
 
 
-async def test_what_nobody_copied_in_14_days_is_given_up(keeper, video, make_video, row, pass_time):
+async def test_what_nobody_was_to_copy_is_let_go_after_14_days(db, video, make_video, row, pass_time):
     young = await make_video()
     await pass_time(video, days=15)
     await pass_time(young, days=13)
+    before = outcomes("given_up")
 
-    await keeper.run_once()
+    await Keeper(db, None).run_once()
 
     assert ((await row(video))["state"], (await row(young))["state"]) == ("failed", "due")
+    assert outcomes("given_up") == before  # without a bucket nothing is lost that was promised
+
+
+async def test_what_is_in_the_bucket_is_found_though_a_backup_forgot_it(
+    copier, host, video, movie, stored, row, sha256, pass_time, everything
+):
+    await copier.run_once()
+    await stored.run("UPDATE videos SET state = 'due', due_at = now(), attempts = 0, bytes = NULL, sha256 = NULL")
+    await stored.run("UPDATE video_jobs SET video_kept_at = NULL, completed_at = now() + interval '1 day'")
+    host.status = 404
+
+    await pass_time(video, days=15)
+    await copier.run_once()
+
+    found = await row(video)
+    assert (found["state"], found["bytes"], found["sha256"]) == ("kept", len(movie), sha256(movie))
+    assert everything() == [f"{video.id}.mp4"]
+
+
+async def test_a_bucket_that_is_away_when_kie_gives_no_more_decides_nothing(copier, bucket, video, row, pass_time):
+    await pass_time(video, days=15)
+    bucket.rmdir()
+    bucket.write_text("where the folder was")
+
+    await copier.run_once()
+
+    assert (await row(video))["state"] == "due"
 
 
 async def test_the_age_of_the_oldest_that_waits_is_told(keeper, copier, video, pass_time):

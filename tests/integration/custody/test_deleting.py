@@ -87,7 +87,6 @@ async def test_a_deleted_video_is_removed_though_its_host_refuses_the_copy(
     make_copier, host, movie, video, delete, row, pass_time, keeper
 ):
     """An earlier try may have left a file behind, whatever comes of this one."""
-    await pass_time(video, days=2)  # refusals count
     host.hold, host.tells_length = asyncio.Event(), False
     go_on = host.hold
     copying = asyncio.create_task(make_copier(custody_max_bytes=len(movie) - 1).run_once())
@@ -128,7 +127,7 @@ async def test_a_copy_that_fails_after_the_removal_leaves_no_file(
         await pass_time(video)
         await keeper.run_once()
         assert everything() == []
-        await store.put(key_of(video.id, video.completed_at), once(b"what was still under way"))
+        await store.put(key_of(video.id), once(b"what was still under way"))
 
     await make_copier(store=Forgetful(store, remove)).run_once()
 
@@ -139,21 +138,50 @@ async def once(text):
     yield text
 
 
-async def test_what_is_given_up_leaves_no_file_of_an_earlier_try(
-    make_copier, copier, store, host, video, row, pass_time, everything
+@pytest.mark.parametrize("days", [0, 15])
+async def test_what_an_earlier_try_brought_is_kept_though_kie_gives_it_no_more(
+    make_copier, copier, store, host, video, movie, row, pass_time, in_bucket, sha256, days
 ):
     async def nothing():
         pass
 
-    await pass_time(video, days=2)  # refusals count
     await make_copier(store=Forgetful(store, nothing)).run_once()
-    assert ((await row(video))["state"], everything()) == ("due", [f"{video.id}.mp4"])
+    assert ((await row(video))["state"], in_bucket(video)) == ("due", movie)
 
     host.status = 404
-    await pass_time(video)
+    await pass_time(video, days=days)
     await copier.run_once()
 
-    assert ((await row(video))["state"], everything()) == ("failed", [])
+    found = await row(video)
+    assert (found["state"], found["sha256"], in_bucket(video)) == ("kept", sha256(movie), movie)
+
+
+async def test_a_file_that_is_no_video_is_not_kept(copier, store, host, video, row, pass_time):
+    await store.put(key_of(video.id), once(b"a file of somebody else's"))
+    host.status = 404
+
+    await pass_time(video, days=15)
+    await copier.run_once()
+
+    assert (await row(video))["state"] == "failed"
+
+
+async def test_one_that_was_given_up_is_kept_by_who_brings_it_after_all(
+    copier, host, video, movie, row, pass_time, in_bucket
+):
+    """Its process slept for days."""
+    host.hold = asyncio.Event()
+    go_on = host.hold
+    copying = asyncio.create_task(copier.run_once())
+    await host.held.wait()
+    await pass_time(video, days=15)
+    await copier.run_once()
+    assert (await row(video))["state"] == "failed"
+
+    go_on.set()
+    await copying
+
+    assert ((await row(video))["state"], in_bucket(video)) == ("kept", movie)
 
 
 async def test_a_copy_whose_job_went_meanwhile_leaves_no_file(copier, host, video, stored, everything):

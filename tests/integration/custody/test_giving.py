@@ -12,7 +12,7 @@ from reelgate_api.app import create_app
 from reelgate_cli import bucket as doctors_bucket
 from reelgate_common import keys
 from reelgate_common.auth import JOBS
-from reelgate_common.custody.store import Store
+from reelgate_common.custody.store import Store, key_of
 from reelgate_common.domain.job import JobStatus
 
 
@@ -317,7 +317,7 @@ async def test_an_s3_bucket_keeps_gives_signs_and_deletes(
             ("signed addresses", "good"),
         ]
 
-        await store.delete(f"{video.completed_at:%Y/%m/%d}/{video.id}.mp4")
+        await store.delete(key_of(video.id))
         async with open_api(custody_url=url) as api:
             assert (await api.get(content(video), headers=mine)).json()["code"] == "video_expired"
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")

@@ -1,19 +1,28 @@
 """The operator's bucket, or a local folder: put, read, sign, delete. The only place that knows obstore."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib import import_module
 from typing import Any, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from reelgate_common.domain.errors import Expired, Unavailable
+from reelgate_common.ids import made_at
 
 # Three tries within a minute; what fails then is tried again by whoever asked.
 _RETRIES = {"max_retries": 2, "retry_timeout": timedelta(seconds=60)}
+# Without these a request ends after 30 s, with the file that somebody reads slowly. The last one is for a bucket that
+# sends nothing, and does not run while it is our reader who takes his time.
+_PATIENCE = {
+    "timeout": timedelta(days=1),
+    "connect_timeout": timedelta(seconds=10),
+    "read_timeout": timedelta(seconds=60),
+}
 _PART = 5 * 1024 * 1024  # the least S3 takes; a part or two is all that a copy holds in memory
 _PARTS_AT_ONCE = 2
 _CHUNK = 256 * 1024
@@ -26,9 +35,12 @@ class BucketAway(Unavailable):
     """The bucket cannot be reached, or does not let us in."""
 
 
-def key_of(job_id: UUID, completed_at: datetime) -> str:
-    """Where in the bucket a video lies. By day, since folders with millions of files are slow."""
-    return f"{completed_at.astimezone(UTC):%Y/%m/%d}/{job_id}.mp4"
+def key_of(job_id: UUID) -> str:
+    """Where in the bucket a video lies. By day, since folders with millions of files are slow.
+
+    By the job's id alone: a job that a restored backup completes once more finds the file it had.
+    """
+    return f"{made_at(job_id):%Y/%m/%d}/{job_id}.mp4"
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,8 @@ class Store:
             except (OSError, obstore.exceptions.BaseError) as error:
                 raise ValueError(f"CUSTODY_URL: {_words(error)}") from error
         try:
-            return cls(store.from_url(url, retry_config=_RETRIES), obstore, _can_sign=True)
+            bucket = store.from_url(url, retry_config=_RETRIES, client_options=_client_options())
+            return cls(bucket, obstore, _can_sign=True)
         except obstore.exceptions.BaseError as error:
             raise ValueError(f"CUSTODY_URL: {_words(error)}") from error
 
@@ -121,6 +134,12 @@ class Store:
     @property
     def _trouble(self) -> tuple[type[Exception], ...]:
         return (self._obstore.exceptions.BaseError, OSError)
+
+
+def _client_options() -> dict[str, Any]:
+    """How requests are made. obstore reads none of these from the environment once some are given."""
+    allow_http = any(os.environ.get(f"{cloud}_ALLOW_HTTP", "").lower() == "true" for cloud in ("AWS", "AZURE"))
+    return _PATIENCE | {"allow_http": allow_http}
 
 
 def _words(error: Exception) -> str:

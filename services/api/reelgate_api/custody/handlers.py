@@ -76,7 +76,7 @@ class Files:
         except NoSuchBytes:
             return FromBucket(416, {"content-range": f"bytes */{kept.size}"})
         first, last = (part.first, part.last) if part else (0, kept.size - 1)
-        body = await self.store.read(key_of(job.id, kept.completed_at), first, last)
+        body = await self.store.read(key_of(job.id), first, last)
         about["content-length"] = str(last - first + 1)
         if part is None:
             return FromBucket(200, about, body)
@@ -88,7 +88,7 @@ class Files:
         kept = await self._kept(job) if seconds else None
         if self.store is None or kept is None:
             return None
-        return await self.store.sign(key_of(job.id, kept.completed_at), seconds=seconds)
+        return await self.store.sign(key_of(job.id), seconds=seconds)
 
     async def _kept(self, job: Job) -> Kept | None:
         if self.store is None or job.video_kept_at is None:

@@ -1,7 +1,6 @@
 """Every SQL statement about the files of videos."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from reelgate_common import jobs
@@ -13,16 +12,13 @@ from reelgate_common.domain.job import Job
 class Kept:
     """A file in the bucket."""
 
-    completed_at: datetime
     size: int
     sha256: bytes
 
 
 async def find_kept(db: Connection, job_id: UUID) -> Kept | None:
     """The file of a job's video in the bucket."""
-    row = await db.fetchrow(
-        "SELECT completed_at, bytes AS size, sha256 FROM videos WHERE job_id = $1 AND state = 'kept'", job_id
-    )
+    row = await db.fetchrow("SELECT bytes AS size, sha256 FROM videos WHERE job_id = $1 AND state = 'kept'", job_id)
     return Kept(**row) if row else None
 
 

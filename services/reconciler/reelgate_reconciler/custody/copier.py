@@ -1,6 +1,7 @@
 """The copy: take a video that is due, bring it from Kie.ai's host into the bucket, say so. And what ends it."""
 
 import asyncio
+import hashlib
 from dataclasses import dataclass
 
 import structlog
@@ -11,7 +12,7 @@ from reelgate_common.db import Database
 from reelgate_common.domain.errors import Expired, Unavailable
 from reelgate_common.video_files import VideoFiles
 from reelgate_reconciler.custody import repository
-from reelgate_reconciler.custody.download import Download, NotTaken
+from reelgate_reconciler.custody.download import Download, NotTaken, check_magic
 from reelgate_reconciler.custody.repository import Taken
 from reelgate_reconciler.handlers import BY
 from reelgate_reconciler.settings import Settings
@@ -29,6 +30,14 @@ class Failed(Exception):
         super().__init__(str(error))
         self.outcome = outcome
         self.is_refused = isinstance(error, NotTaken | Expired)  # by what the host says, not by trouble
+
+
+@dataclass(frozen=True)
+class InBucket:
+    """A video that is in the bucket, whole."""
+
+    size: int
+    sha256: bytes
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Copier:
             return False
         try:
             async with asyncio.timeout(seconds * _WORKS):
-                download = await self._copy(taken)
+                copy = await self._bring(taken)
         except asyncio.CancelledError:
             async with self.db.connection() as connection:
                 await repository.let_go(connection, taken)
@@ -63,13 +72,48 @@ class Copier:
         except (Failed, TimeoutError) as error:
             await self._failed(taken, error)
         else:
-            await self._keep(taken, download)
+            await self._keep(taken, copy)
         return True
 
-    async def _copy(self, taken: Taken) -> Download:
-        key = key_of(taken.job_id, taken.completed_at)
+    async def _bring(self, taken: Taken) -> InBucket:
+        """The video in the bucket: brought now or, when Kie.ai does not give it, by an earlier try.
+
+        That one may have died, or not heard that it was done; or it is forgotten in a backup that was restored.
+        """
+        try:
+            return await self._copy(taken)
+        except Failed as error:
+            if not error.is_refused:
+                raise
+            if found := await self._find(taken):
+                return found
+            raise
+
+    async def _find(self, taken: Taken) -> InBucket | None:
+        """What is in the bucket already. A file there is whole: it appears at the end of a copy or not at all."""
+        key, head, size, read = key_of(taken.job_id), b"", 0, hashlib.sha256()
+        try:
+            there = await self.store.size(key)
+            if not there:
+                return None
+            async for chunk in await self.store.read(key, 0, there - 1):
+                head = head or chunk
+                size += len(chunk)
+                read.update(chunk)
+            check_magic(head)
+            _check_whole(there, size)
+        except (NotTaken, Expired):
+            return None
+        except BucketAway as error:
+            raise Failed("bucket", error) from error
+        log.info("video_found", job_id=str(taken.job_id), bytes=size)
+        return InBucket(size, read.digest())
+
+    async def _copy(self, taken: Taken) -> InBucket:
+        key = key_of(taken.job_id)
         download: Download | None = None
         try:
+            _check_age(taken)
             download = await Download.open(self.files, taken.video_url, max_bytes=self.settings.custody_max_bytes)
             await self.store.put(key, download.chunks())
             _check_whole(await self.store.size(key), download.size)
@@ -84,52 +128,62 @@ class Copier:
         finally:
             if download:
                 await download.close()
-        return download
+        return InBucket(download.size, download.sha256)
 
-    async def _keep(self, taken: Taken, download: Download) -> None:
+    async def _keep(self, taken: Taken, copy: InBucket) -> None:
         async with self.db.transaction() as tx:
             await jobs.lock_job(tx, taken.job_id)
             is_ours = await repository.keep(
                 tx,
                 taken,
-                size=download.size,
-                sha256=download.sha256,
+                size=copy.size,
+                sha256=copy.sha256,
                 days=self.settings.custody_retention_days,
                 link=self.settings.new_video_link(taken.job_id),
             )
             if is_ours:
-                await jobs.note(tx, taken.job_id, step="video_kept", by=BY, reason=f"{download.size} bytes")
+                await jobs.note(tx, taken.job_id, step="video_kept", by=BY, reason=f"{copy.size} bytes")
         if is_ours:
             metrics.custody_copies.labels("kept").inc()
-            metrics.custody_bytes.inc(download.size)
-            log.info("video_kept", job_id=str(taken.job_id), bytes=download.size)
+            metrics.custody_bytes.inc(copy.size)
+            log.info("video_kept", job_id=str(taken.job_id), bytes=copy.size)
             return
         metrics.custody_copies.labels("too_late").inc()
         await self._tidy(taken)
 
     async def _tidy(self, taken: Taken) -> None:
-        """Remove what a copy of a video that is over may have brought, unless another is to copy or to remove it."""
+        """Remove what a copy of a deleted video may have brought after its file was removed."""
         async with self.db.connection() as connection:
-            is_over = await repository.is_over(connection, taken.job_id)
-        if is_over:
-            await self.store.delete(key_of(taken.job_id, taken.completed_at))
+            is_deleted = await repository.is_deleted(connection, taken.job_id)
+        if is_deleted:
+            await self.store.delete(key_of(taken.job_id))
 
     async def _failed(self, taken: Taken, error: Failed | TimeoutError) -> None:
-        outcome, is_refused = (error.outcome, error.is_refused) if isinstance(error, Failed) else ("timeout", False)
+        if taken.is_too_old and isinstance(error, Failed) and error.is_refused:
+            await self._give_up(taken)
+            return
+        outcome = error.outcome if isinstance(error, Failed) else "timeout"
         words = str(error) or f"not copied within {self.settings.custody_copy_seconds * _WORKS:.0f} s"
         metrics.custody_copies.labels(outcome).inc()
         async with self.db.connection() as connection:
-            state = await repository.put_off(connection, taken, error=words, refused=is_refused)
-        log.warning(
-            "video_not_copied",
-            job_id=str(taken.job_id),
-            outcome=outcome,
-            error=words,
-            attempt=taken.attempts,
-            state=state,
-        )
-        if state in {None, "failed"}:  # nobody comes back to it
+            is_ours = await repository.put_off(connection, taken, error=words)
+        log.warning("video_not_copied", job_id=str(taken.job_id), outcome=outcome, error=words, attempt=taken.attempts)
+        if not is_ours:
             await self._tidy(taken)
+
+    async def _give_up(self, taken: Taken) -> None:
+        async with self.db.connection() as connection:
+            is_ours = await repository.give_up(connection, taken)
+        if not is_ours:
+            await self._tidy(taken)
+            return
+        metrics.custody_copies.labels("given_up").inc()
+        log.error("video_given_up", job_id=str(taken.job_id))
+
+
+def _check_age(taken: Taken) -> None:
+    if taken.is_too_old:
+        raise Expired("Kie.ai keeps it no longer")
 
 
 def _check_whole(there: int | None, sent: int) -> None:

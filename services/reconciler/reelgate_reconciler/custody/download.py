@@ -75,11 +75,11 @@ class Download:
             if self.size < _HEAD:
                 continue
             if head:
-                _check_magic(head)
+                check_magic(head)
             yield head or chunk
             head = b""
         if self.size < _HEAD:
-            _check_magic(head)
+            check_magic(head)
 
     async def _unbroken(self) -> AsyncIterator[bytes]:
         breaks, is_broken = 0, False
@@ -135,7 +135,8 @@ class Download:
         return NotTaken("too_large", f"it is larger than CUSTODY_MAX_BYTES, which is {self._max_bytes}")
 
 
-def _check_magic(head: bytes) -> None:
+def check_magic(head: bytes) -> None:
+    """NotTaken unless a video begins so."""
     if head[4:_HEAD] != b"ftyp":
         raise NotTaken("not_a_video", "its first bytes are not those of an MP4")
 

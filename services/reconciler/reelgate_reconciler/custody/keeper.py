@@ -45,11 +45,11 @@ class Keeper:
             if taken is None:
                 break
             try:
-                await self.store.delete(key_of(taken.job_id, taken.completed_at))
+                await self.store.delete(key_of(taken.job_id))
             except BucketAway as error:
                 log.warning("video_not_removed", job_id=str(taken.job_id), error=str(error))
                 async with self.db.connection() as connection:
-                    await repository.put_off(connection, taken, error=str(error), refused=False)
+                    await repository.put_off(connection, taken, error=str(error))
                 break
             async with self.db.connection() as connection:
                 await repository.removed(connection, taken)
@@ -59,10 +59,7 @@ class Keeper:
 
     async def _look(self) -> int:
         async with self.db.connection() as connection:
-            given_up = await repository.give_up_old(connection, limit=_OLD_AT_ONCE)
-            if self.store:
-                metrics.custody_oldest_due.set(await repository.oldest_due_seconds(connection))
-        if given_up and self.store:
-            metrics.custody_copies.labels("given_up").inc(given_up)
-            log.error("videos_given_up", count=given_up)
-        return given_up
+            if not self.store:  # with a bucket a copier looks there before it gives a video up
+                return await repository.give_up_uncopied(connection, limit=_OLD_AT_ONCE)
+            metrics.custody_oldest_due.set(await repository.oldest_due_seconds(connection))
+        return 0

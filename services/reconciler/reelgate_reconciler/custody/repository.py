@@ -1,14 +1,14 @@
 """Every SQL statement of custody."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from uuid import UUID
 
 from reelgate_common.db import Connection
 from reelgate_common.domain.job import KEPT_BY_VENDOR
 
-_REFUSALS_COUNT_AFTER = timedelta(days=1)  # until then a host may come to its senses, and an operator may help
 _FIRST_SECONDS, _LAST_SECONDS = 30.0, 3600.0
+# What an earlier try said tells more.
+_GIVEN_UP = "state = 'failed', due_at = NULL, error = coalesce(error, 'Kie.ai keeps it no longer')"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class Taken:
 
     job_id: UUID
     attempts: int
-    completed_at: datetime
+    is_too_old: bool  # Kie.ai has deleted it by now
     video_url: str
 
 
@@ -35,22 +35,26 @@ async def take(db: Connection, state: str, *, seconds: float) -> Taken | None:
         UPDATE videos SET due_at = now() + $2 * interval '1 s', attempts = attempts + 1
           FROM next, video_jobs AS job
          WHERE videos.job_id = next.job_id AND job.id = next.job_id
-        RETURNING videos.job_id, attempts, videos.completed_at, job.video_url
+        RETURNING videos.job_id, attempts, videos.completed_at < now() - $3::interval AS is_too_old, job.video_url
         """,
         state,
         seconds,
+        KEPT_BY_VENDOR,
     )
     return Taken(**row) if row else None
 
 
 async def keep(tx: Connection, taken: Taken, *, size: int, sha256: bytes, days: float, link: str | None) -> bool:
-    """Say that the video is in the bucket; False when it is not ours to say any more. The job is locked before."""
+    """Say that the video is in the bucket; False when it is not ours to say any more. The job is locked before.
+
+    One that was given up meanwhile is nobody's: who has it after all may say so.
+    """
     kept = await tx.fetchrow(
         """
         UPDATE videos
            SET state = 'kept', due_at = now() + nullif($5::float, 0) * interval '1 day',
                bytes = $3, sha256 = $4, error = NULL
-         WHERE job_id = $1 AND attempts = $2 AND state = 'due'
+         WHERE job_id = $1 AND (state = 'due' AND attempts = $2 OR state = 'failed')
         RETURNING due_at
         """,
         taken.job_id,
@@ -74,37 +78,42 @@ async def keep(tx: Connection, taken: Taken, *, size: int, sha256: bytes, days: 
     return True
 
 
-async def is_over(db: Connection, job_id: UUID) -> bool:
-    """Whether nothing will be done about a video any more that is not in the bucket; its job may be gone, too."""
-    is_open = "SELECT EXISTS (SELECT FROM videos WHERE job_id = $1 AND state NOT IN ('failed', 'deleted'))"
-    return not await db.fetchval(is_open, job_id)
+async def is_deleted(db: Connection, job_id: UUID) -> bool:
+    """Whether a video is given to nobody and removed from the bucket; its job may be gone, too."""
+    is_wanted = "SELECT EXISTS (SELECT FROM videos WHERE job_id = $1 AND state <> 'deleted')"
+    return not await db.fetchval(is_wanted, job_id)
 
 
-async def put_off(db: Connection, taken: Taken, *, error: str, refused: bool) -> str | None:
-    """Try again later, ever more rarely; what is refused a day after it was made is given up.
-
-    The state it has; None when it is not ours to say any more. What is to be removed is never given up.
-    """
-    state: str | None = await db.fetchval(
+async def put_off(db: Connection, taken: Taken, *, error: str) -> bool:
+    """Try again later, ever more rarely; False when it is not ours to say any more."""
+    mine = await db.fetchval(
         """
         UPDATE videos
-           SET state = CASE WHEN $4 AND state = 'due' AND completed_at < now() - $5::interval
-                            THEN 'failed' ELSE state END,
-               due_at = CASE WHEN NOT $4 OR state <> 'due' OR completed_at >= now() - $5::interval
-                             THEN now() + least($6 * 2 ^ least(attempts - 1, 20), $7) * interval '1 s' END,
-               error = $3
+           SET due_at = now() + least($4 * 2 ^ least(attempts - 1, 20), $5) * interval '1 s', error = $3
          WHERE job_id = $1 AND attempts = $2 AND state IN ('due', 'deleting')
-        RETURNING state
+        RETURNING true
         """,
         taken.job_id,
         taken.attempts,
         error,
-        refused,
-        _REFUSALS_COUNT_AFTER,
         _FIRST_SECONDS,
         _LAST_SECONDS,
     )
-    return state
+    return bool(mine)
+
+
+async def give_up(db: Connection, taken: Taken) -> bool:
+    """Say that the video is lost; False when it is not ours to say any more."""
+    mine = await db.fetchval(
+        f"""
+        UPDATE videos SET {_GIVEN_UP}
+         WHERE job_id = $1 AND attempts = $2 AND state = 'due'
+        RETURNING true
+        """,  # noqa: S608 -- a constant of ours
+        taken.job_id,
+        taken.attempts,
+    )
+    return bool(mine)
 
 
 async def let_go(db: Connection, taken: Taken) -> None:
@@ -133,18 +142,19 @@ async def find_over(db: Connection, *, limit: int) -> list[UUID]:
     return [row["job_id"] for row in rows]
 
 
-async def give_up_old(db: Connection, *, limit: int) -> int:
-    """Give up what Kie.ai has deleted by now; return how many. It is also what nobody was to copy."""
+async def give_up_uncopied(db: Connection, *, limit: int) -> int:
+    """Let go of what Kie.ai has deleted by now and nobody ever began to copy; return how many."""
     rows = await db.fetch(
-        """
-        UPDATE videos SET state = 'failed', due_at = NULL, error = coalesce(error, 'Kie.ai keeps it no longer')
+        f"""
+        UPDATE videos SET {_GIVEN_UP}
          WHERE job_id IN (SELECT job_id FROM videos
                            WHERE state = 'due' AND completed_at < now() - $1::interval AND due_at <= now()
+                             AND attempts = 0
                            ORDER BY completed_at
                            LIMIT $2
                              FOR UPDATE SKIP LOCKED)
-        RETURNING attempts
-        """,
+        RETURNING job_id
+        """,  # noqa: S608 -- a constant of ours
         KEPT_BY_VENDOR,
         limit,
     )
