@@ -25,6 +25,7 @@ def open_database(new_database):
     return open_one
 
 
+EVERY = migrations.known()
 LATER = "INSERT INTO schema_migrations (version, name, checksum, expands) VALUES ($1, 'later', 'x', $2)"
 
 
@@ -72,6 +73,41 @@ async def test_a_migration_gives_way_to_those_who_use_the_table(open_database, m
             assert not migrating.done()
 
         assert await migrating == ["9999_later.sql"]
+
+
+async def test_a_refund_that_meets_a_migration_delays_it_and_is_booked(open_database, monkeypatch, eventually):
+    """A refund holds its job, then writes the ledger; the removal of keys needs both tables."""
+    removal = next(one for one in migrations.known() if one.version == 15)
+    monkeypatch.setattr(migrations, "known", lambda: [one for one in EVERY if one.version < 15])
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'video_jobs'::regclass"
+    async with open_database(empty=True) as db:
+        await migrations.migrate(db)
+        monkeypatch.setattr(migrations, "known", lambda: [removal])
+        async with db.transaction() as refund:
+            await refund.execute("SELECT FROM video_jobs FOR UPDATE")
+            migrating = asyncio.create_task(migrations.migrate(db))
+            async with db.connection() as another:
+                await eventually(lambda: another.fetchval(waits))
+            await refund.execute("LOCK TABLE credit_transactions IN ROW EXCLUSIVE MODE")
+
+        assert await migrating == [removal.name]
+
+
+async def test_a_migration_that_lost_a_deadlock_is_tried_again(open_database, monkeypatch):
+    """Nothing of it was kept, and whoever won goes on."""
+    sql = """
+        DO $$ BEGIN
+            IF nextval('tries') = 1 THEN
+                RAISE EXCEPTION 'lost' USING ERRCODE = 'deadlock_detected';
+            END IF;
+        END $$;
+    """
+    monkeypatch.setattr(migrations, "known", lambda: [Migration(9999, "9999_later.sql", sql)])
+    monkeypatch.setattr(migrations, "_PAUSE_SECONDS", 0)
+    async with open_database() as db:
+        await change(db, "CREATE SEQUENCE tries")
+
+        assert await migrations.migrate(db) == ["9999_later.sql"]
 
 
 async def test_a_service_starts_on_the_schema_it_knows(db):

@@ -27,11 +27,11 @@ _AWAY = (
     asyncpg.InternalClientError,  # the server's goodbye crossed our statement
     asyncpg.OperatorInterventionError,  # shutdown, crash recovery, statement timeout
     asyncpg.InsufficientResourcesError,  # disk full, too many connections
-    asyncpg.TransactionRollbackError,  # serialization failure, deadlock
-    asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby after a failover
     asyncpg.InvalidCachedStatementError,  # an upgrade changed a table; the next try reads it anew
 )
+# Another transaction has what we need, or needs what we have: a lock that was not free in time, a deadlock.
+_HELD = (asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
 
 _FIRST_RETRY_SECONDS = 0.2
 _LAST_RETRY_SECONDS = 5.0
@@ -45,8 +45,8 @@ def _is_away(error: BaseException) -> bool:
 
 def _as_known(error: Exception) -> Unavailable | None:
     """What another try may mend; None for a mistake of ours."""
-    if isinstance(error, asyncpg.LockNotAvailableError):
-        return Busy("the database is busy: a lock was not free in time")
+    if isinstance(error, _HELD):
+        return Busy("the database is busy: others held what we need")
     return Unavailable(f"the database is away: {type(error).__name__}") if _is_away(error) else None
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
@@ -259,53 +260,105 @@ async def test_a_job_is_not_deleted_before_its_video(copier, keeper, video, dele
 # Before custody -----------------------------------------------------------------------------------------
 
 
-async def test_what_was_completed_before_the_upgrade_is_due_as_long_as_kie_has_it(new_database, monkeypatch):
+@pytest.fixture
+def before_custody(new_database, monkeypatch):
+    """A database as the release before left it, and what brings it up to a version."""
     every = migrations.known()
-    async with (
-        new_database(empty=True) as url,
-        Database.open(PostgresSettings(database_url=url)) as db,
-    ):
-        monkeypatch.setattr(migrations, "known", lambda: [one for one in every if one.version < 13])
-        await migrations.migrate(db)
-        young, old, failed = new_id(), new_id(), new_id()
+
+    @asynccontextmanager
+    async def open_one():
+        async with new_database(empty=True) as url, Database.open(PostgresSettings(database_url=url)) as opened:
+
+            async def up_to(version):
+                monkeypatch.setattr(migrations, "known", lambda: [one for one in every if one.version <= version])
+                await migrations.migrate(opened)
+
+            await up_to(12)
+            yield opened, up_to
+
+    return open_one
+
+
+async def old_job(db, status="completed", *, days=0.0, hidden=False):
+    job_id, is_done = new_id(), status == "completed"
+    async with db.connection() as connection:
+        await connection.execute("INSERT INTO credits (wallet_address) VALUES ('w') ON CONFLICT DO NOTHING")
+        await connection.execute(
+            """
+            INSERT INTO video_jobs (id, status, wallet_address, prompt, aspect_ratio, model, generation_type,
+                resolution, duration, cost, turn, expires_at, completed_at, video_url, failure_code, hidden_at,
+                deadline_at)
+            VALUES ($1, $2, 'w', 'A cat', '16:9', 'veo3', 'TEXT_2_VIDEO', '720p', 8, 4, 1, now(),
+                CASE WHEN $2 <> 'processing' THEN now() - $3 * interval '1 day' END, $4, $5,
+                CASE WHEN $6 THEN now() END, CASE WHEN $2 = 'processing' THEN now() END)
+            """,
+            job_id,
+            status,
+            days,
+            "https://v" if is_done else None,
+            "refused" if status == "failed" else None,
+            hidden,
+        )
+    return job_id
+
+
+async def found_in(db):
+    async with db.connection() as connection:
+        return {row["job_id"]: row["state"] for row in await connection.fetch("SELECT job_id, state FROM videos")}
+
+
+async def deleted_in(db):
+    async with db.connection() as connection:
+        rows = await connection.fetch("SELECT id FROM video_jobs WHERE video_deleted_at IS NOT NULL")
+        return [row["id"] for row in rows]
+
+
+async def test_what_was_completed_before_the_upgrade_is_due_as_long_as_kie_has_it(before_custody):
+    async with before_custody() as (db, up_to):
+        young = await old_job(db, days=13)
+        await old_job(db, days=15)
+        await old_job(db, "failed", days=1)
+        hidden = await old_job(db, days=1, hidden=True)
+        await up_to(14)
+
+        assert await found_in(db) == {young: "due"}
+        assert await deleted_in(db) == [hidden]
+
+
+async def test_what_code_from_before_completes_and_deletes_is_seen(before_custody):
+    """It runs beside the new one for a while, and knows nothing of custody."""
+    async with before_custody() as (db, up_to):
+        jobs = [await old_job(db, "processing") for _ in range(4)]
+        await up_to(14)
+        complete = """
+            UPDATE video_jobs
+               SET status = 'completed', completed_at = now(), video_url = 'https://v', deadline_at = NULL
+             WHERE id = $1
+        """
+        hide = "UPDATE video_jobs SET hidden_at = now() WHERE id = $1 AND hidden_at IS NULL RETURNING true"
         async with db.connection() as connection:
-            await connection.execute("INSERT INTO credits (wallet_address, credits) VALUES ('w', 0)")
-            await connection.executemany(
-                """
-                INSERT INTO video_jobs (id, status, wallet_address, prompt, aspect_ratio, model, generation_type,
-                    resolution, duration, cost, turn, expires_at, completed_at, video_url, failure_code)
-                VALUES ($1, $2, 'w', 'A cat', '16:9', 'veo3', 'TEXT_2_VIDEO', '720p', 8, 4, 1, now(),
-                    now() - $3 * interval '1 day', $4, $5)
-                """,
-                [
-                    (young, "completed", 13.0, "https://v", None),
-                    (old, "completed", 15.0, "https://v", None),
-                    (failed, "failed", 1.0, None, "refused"),
-                ],
-            )
-        monkeypatch.setattr(migrations, "known", lambda: every)
-        await migrations.migrate(db)
-        async with db.connection() as connection:
-            found = await connection.fetch("SELECT job_id, state FROM videos")
+            for job in jobs:
+                await connection.execute(complete, job)
+            due, waiting, begun, kept = jobs
+            await connection.execute("UPDATE videos SET attempts = 1 WHERE job_id = ANY($1)", [begun, kept])
+            keep = "UPDATE videos SET state = 'kept', due_at = NULL, bytes = 1, sha256 = 'x' WHERE job_id = $1"
+            await connection.execute(keep, kept)
+            for job in (waiting, begun, kept):
+                assert await connection.fetchval(hide, job)
 
-    assert [(row["job_id"], row["state"]) for row in found] == [(young, "due")]
+        assert await found_in(db) == {due: "due", waiting: "deleted", begun: "deleting", kept: "deleting"}
+        assert set(await deleted_in(db)) == {waiting, begun, kept}
 
 
-async def test_the_upgrade_reads_the_jobs_before_it_holds_up_who_writes_them(new_database, monkeypatch):
-    """What takes long on a large table is read under locks that nobody waits for."""
-    every = migrations.known()
-    custody = next(one for one in every if one.version == 13)
-    first, fill, _ = custody.sql.partition("interval '14 days';")
-    async with (
-        new_database(empty=True) as url,
-        Database.open(PostgresSettings(database_url=url)) as db,
-    ):
-        monkeypatch.setattr(migrations, "known", lambda: [one for one in every if one.version < 13])
-        await migrations.migrate(db)
+async def test_the_upgrade_reads_the_jobs_beside_those_who_write_them(before_custody):
+    """What takes long on a large table holds nobody up."""
+    fill = next(one for one in migrations.known() if one.version == 14)
+    async with before_custody() as (db, up_to):
+        await up_to(13)
         async with db.transaction() as tx:
-            await tx.execute(first + fill)
+            await tx.execute(fill.sql)
             held = await tx.fetch(
                 "SELECT mode FROM pg_locks WHERE relation = 'video_jobs'::regclass AND pid = pg_backend_pid()"
             )
 
-    assert [row["mode"] for row in held] == ["AccessShareLock"]
+    assert {row["mode"] for row in held} <= {"AccessShareLock", "RowShareLock", "RowExclusiveLock"}

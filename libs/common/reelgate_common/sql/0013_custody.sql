@@ -1,6 +1,6 @@
 -- Why: Kie.ai deletes a video after 14 days at most, so it is copied to a bucket of the operator's. Each completed
 -- video has a row here from the moment it is completed, also while nobody copies: none is forgotten, and those that
--- Kie.ai still has are copied when custody is turned on.
+-- Kie.ai still has are copied when custody is turned on. What was completed before is filled in by the next file.
 -- Old code keeps working.
 
 CREATE TABLE videos (
@@ -39,30 +39,30 @@ END $$;
 CREATE TRIGGER videos_in_bucket BEFORE DELETE ON videos
     FOR EACH ROW WHEN (OLD.state IN ('kept', 'deleting')) EXECUTE FUNCTION refuse_forgotten_video();
 
--- What Kie.ai may still have, read by the index on (status, id): ids are made in order, and begin with their time.
--- Most of it first, while nobody waits for us: what comes after holds up whoever writes jobs.
-CREATE FUNCTION id_of_old_job() RETURNS uuid LANGUAGE sql STABLE AS $$
-    SELECT rpad(lpad(to_hex((extract(epoch FROM now() - interval '30 days') * 1000)::bigint), 12, '0'), 32, '0')::uuid
-$$;
-
-INSERT INTO videos (job_id, completed_at)
-SELECT id, completed_at FROM video_jobs
- WHERE status = 'completed' AND id > id_of_old_job() AND completed_at > now() - interval '14 days';
-
 -- What is shown of a video; all null: it is where Kie.ai put it, until Kie.ai deletes it.
 ALTER TABLE video_jobs
     ADD COLUMN video_link       text,          -- our own address of it, which outlives Kie.ai's
     ADD COLUMN video_kept_at    timestamptz,   -- it is in the bucket since
     ADD COLUMN video_expires_at timestamptz,   -- end of our own retention; null: none
     ADD COLUMN video_deleted_at timestamptz;   -- by request, or at the end of the retention: not given any more
-ALTER TABLE videos ADD FOREIGN KEY (job_id) REFERENCES video_jobs ON DELETE CASCADE;
+ALTER TABLE videos ADD FOREIGN KEY (job_id) REFERENCES video_jobs ON DELETE CASCADE;  -- of an empty table: at once
 CREATE TRIGGER video_jobs_video AFTER UPDATE OF status ON video_jobs
-    FOR EACH ROW WHEN (NEW.status = 'completed' AND OLD.status <> 'completed') EXECUTE FUNCTION add_video();
+    FOR EACH ROW WHEN (NEW.status = 'completed' AND OLD.status <> 'completed' AND NEW.hidden_at IS NULL)
+    EXECUTE FUNCTION add_video();
 
--- And what was completed meanwhile.
-INSERT INTO videos (job_id, completed_at)
-SELECT id, completed_at FROM video_jobs
- WHERE status = 'completed' AND id > id_of_old_job() AND completed_at > now() - interval '14 days'
-ON CONFLICT DO NOTHING;
-
-DROP FUNCTION id_of_old_job();
+-- Deleted under /v1, where the release before only hides the job: its video is not to be copied, or not to stay.
+-- Our own code has deleted it by then (custody/deletion.py).
+CREATE FUNCTION delete_hidden_video() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE videos
+       SET state = CASE WHEN attempts = 0 THEN 'deleted' ELSE 'deleting' END,
+           due_at = CASE WHEN attempts > 0 THEN greatest(now(), CASE WHEN state = 'due' THEN due_at END) END
+     WHERE job_id = NEW.id AND state NOT IN ('deleting', 'deleted');
+    NEW.video_deleted_at := now();
+    NEW.video_kept_at := NULL;
+    NEW.video_expires_at := NULL;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER video_jobs_hidden BEFORE UPDATE OF hidden_at ON video_jobs
+    FOR EACH ROW WHEN (NEW.hidden_at IS NOT NULL AND NEW.status = 'completed' AND NEW.video_deleted_at IS NULL)
+    EXECUTE FUNCTION delete_hidden_video();

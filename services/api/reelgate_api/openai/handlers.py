@@ -141,7 +141,7 @@ async def delete(video_id: str, *, is_retry: bool, caller: Caller, db: Database)
             raise NotFound("Video not found")
         if not job.status.is_final:
             raise NotFinished("The video is still being made: it can be deleted when it is completed or failed")
+        await deletion.delete(tx, job_id, by="api", reason="deleted on request")
         if await repository.hide(tx, job_id):
             await jobs.note(tx, job_id, step="hidden", by="api")
-            await deletion.delete(tx, job_id, by="api", reason="deleted on request")
     return job_id

@@ -1,6 +1,9 @@
 -- Why: finished jobs can go, by age or because a wallet's owner wants to be forgotten, while the ledger stays whole.
 -- Old code keeps working.
 
+-- In the order in which a refund takes them, and all before the first change: else each could wait for the other.
+LOCK TABLE video_jobs, credit_transactions, callbacks IN ACCESS EXCLUSIVE MODE;
+
 -- What is paid for stays written down after its job is gone: job_id is then a number that the archive knows.
 ALTER TABLE credit_transactions DROP CONSTRAINT credit_transactions_job_id_fkey;
 -- Said twice: the attempt's key leads to the job too. This one has no index, and each removal would read the table.
