@@ -13,9 +13,15 @@ fi
 script="$(mktemp)"
 trap 'rm -f "$script"' EXIT
 pg_restore --no-owner --file="$script" "$file"
-# Jobs that wait in the backup may have been sent since: nothing goes out until somebody has said so.
+# Jobs that wait in the backup may have been sent since: nothing goes out until somebody has said so. An operator's own
+# pause stays behind it. As `reelgate pause --restored`, but in the restore's own transaction.
 cat >>"$script" <<'SQL'
-UPDATE public.breaker SET paused_at = now(), pause_reason = 'restored from a backup: run `reelgate restored`';
+UPDATE public.breaker
+   SET paused_at = now(),
+       pause_reason = CASE WHEN starts_with(pause_reason, 'restored from a backup: run `reelgate restored`')
+                           THEN pause_reason
+                           ELSE 'restored from a backup: run `reelgate restored`'
+                                || coalesce('; paused besides: ' || pause_reason, '') END;
 SQL
 psql --quiet --single-transaction --set=ON_ERROR_STOP=1 --output=/dev/null --file="$script"
 echo "restored; sends are stopped until \`reelgate restored\`"

@@ -63,17 +63,38 @@ async def _migrate() -> list[str]:
 
 
 @app.command()
-def pause(*, reason: Annotated[str, typer.Option(help="Shown in /readyz for as long as it lasts.")]) -> None:
+def pause(
+    *,
+    reason: Annotated[str | None, typer.Option(help="Shown in /readyz for as long as it lasts.")] = None,
+    of_restore: Annotated[
+        bool,
+        typer.Option("--restored", help="Instead: the database was restored, and `reelgate restored` is to come."),
+    ] = False,
+) -> None:
     """Stop all sends to Kie.ai. Jobs are still accepted and wait; what was sent before is finished."""
-    asyncio.run(_in_transaction(lambda tx: breaker.pause(tx, reason)))
-    typer.echo("paused: nothing is sent until `reelgate resume`")
+    if (reason is not None) == of_restore:
+        raise typer.BadParameter("give either --reason or --restored")
+    if reason is not None:
+        asyncio.run(_in_transaction(lambda tx: breaker.pause(tx, reason)))
+    else:
+        asyncio.run(_in_transaction(breaker.pause_for_restore))
+    typer.echo(f"paused: nothing is sent until `reelgate {'restored' if of_restore else 'resume'}`")
 
 
 @app.command()
 def resume() -> None:
     """Let sends go on after `reelgate pause`."""
-    was_paused = asyncio.run(_in_transaction(breaker.resume))
+    was_paused, left = asyncio.run(_in_transaction(_resume))
+    if left:
+        typer.echo(f"sends stay stopped: {left.reason}", err=True)
+        raise typer.Exit(1)
     typer.echo("sends go on" if was_paused else "nothing was paused")
+
+
+async def _resume(tx: Connection) -> tuple[bool, breaker.Trouble | None]:
+    was_paused = await breaker.resume(tx)
+    is_restored = await breaker.lock_restore(tx) is not None
+    return was_paused, await breaker.trouble(tx) if is_restored else None
 
 
 @app.command("restored")
@@ -84,12 +105,16 @@ def take_up_again(
     ] = False,
 ) -> None:
     """After a backup was restored: doubt the jobs that may have been sent since it was taken, then let sends go on."""
-    count, resumed = asyncio.run(_take_up_again(nothing_sent=nothing_sent))
+    try:
+        count, paused = asyncio.run(_take_up_again(nothing_sent=nothing_sent))
+    except restored.NotRestored as refused:
+        typer.echo(str(refused), err=True)
+        raise typer.Exit(1) from None
     typer.echo(f"{count} pending jobs may have been sent: refunded at the deadline" if count else "no job is in doubt")
-    typer.echo("sends go on" if resumed else "sends were not stopped by a restore: nothing to resume")
+    typer.echo(f"sends stay paused until `reelgate resume`: {paused}" if paused else "sends go on")
 
 
-async def _take_up_again(*, nothing_sent: bool) -> tuple[int, bool]:
+async def _take_up_again(*, nothing_sent: bool) -> tuple[int, str | None]:
     async with Database.open(load(PostgresSettings)) as db:
         count = 0 if nothing_sent else await restored.doubt_pending(db, load(JobSettings))
         return count, await restored.resume(db)

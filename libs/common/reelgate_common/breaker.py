@@ -3,7 +3,7 @@
 Closed: sends go. Open: jobs wait in pending. When its time is over one send goes as a probe; its answer
 closes the breaker or opens it for twice as long. It opens at once when an answer says that our account
 or the vendor is in trouble, and after so many sends in a row that got no usable answer at all. An operator
-may stop all sends too; only an operator lets them go on.
+may stop all sends too; only an operator lets them go on. A restore stops them as well, until `restored.py` is done.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,11 @@ from reelgate_common.db import Connection
 log = structlog.get_logger(__name__)
 
 _LONGEST_SECONDS = 300  # a topped-up account is noticed within five minutes
+# Written by whatever restores a backup (deploy/compose/restore.sh says it too), before any service starts. The reason
+# of a pause that was there before, or came since, follows it.
+RESTORED = "restored from a backup: run `reelgate restored`"
+_AND_PAUSED = "; paused besides: "
+
 LOOK_AGAIN_SECONDS = 1.0  # an open breaker may be closed early, by an answer to an earlier send
 
 
@@ -55,15 +60,69 @@ def _show(row: Any) -> None:
 
 async def pause(tx: Connection, reason: str) -> None:
     """Stop all sends until `resume`. Sends under way end as they do."""
-    await tx.execute("UPDATE breaker SET paused_at = coalesce(paused_at, now()), pause_reason = $1", reason)
+    await tx.execute(
+        """
+        UPDATE breaker
+           SET paused_at = coalesce(paused_at, now()),
+               pause_reason = CASE WHEN starts_with(pause_reason, $2) THEN $2 || $3 ELSE '' END || $1
+        """,
+        reason,
+        RESTORED,
+        _AND_PAUSED,
+    )
+
+
+async def pause_for_restore(tx: Connection) -> None:
+    """Stop all sends until `end_restore`: what waits now may have been sent since the backup was taken."""
+    await tx.execute(
+        """
+        UPDATE breaker
+           SET paused_at = now(),
+               pause_reason = CASE WHEN starts_with(pause_reason, $1) THEN pause_reason
+                                   ELSE $1 || coalesce($2 || pause_reason, '') END
+        """,
+        RESTORED,
+        _AND_PAUSED,
+    )
 
 
 async def resume(tx: Connection) -> bool:
-    """Let sends go on; False when they were not paused."""
+    """Let sends go on; False when they were not paused. A restore's pause stays, and only the operator's goes."""
     done = await tx.fetchval(
-        "UPDATE breaker SET paused_at = NULL, pause_reason = NULL WHERE paused_at IS NOT NULL RETURNING true"
+        """
+        UPDATE breaker
+           SET paused_at = CASE WHEN starts_with(pause_reason, $1) THEN paused_at END,
+               pause_reason = CASE WHEN starts_with(pause_reason, $1) THEN $1 END
+         WHERE paused_at IS NOT NULL AND pause_reason <> $1
+        RETURNING true
+        """,
+        RESTORED,
     )
     return bool(done)
+
+
+async def lock_restore(tx: Connection) -> datetime | None:
+    """When a restore stopped all sends, held against every change; None when none did."""
+    since: datetime | None = await tx.fetchval(
+        "SELECT CASE WHEN starts_with(pause_reason, $1) THEN paused_at END FROM breaker FOR UPDATE", RESTORED
+    )
+    return since
+
+
+async def end_restore(tx: Connection) -> str | None:
+    """Lift a restore's pause; the reason of an operator's that is left, None when sends go on."""
+    left: str | None = await tx.fetchval(
+        """
+        UPDATE breaker
+           SET pause_reason = nullif(substr(pause_reason, length($1 || $2) + 1), ''),
+               paused_at = CASE WHEN starts_with(pause_reason, $1 || $2) THEN paused_at END
+         WHERE starts_with(pause_reason, $1)
+        RETURNING pause_reason
+        """,
+        RESTORED,
+        _AND_PAUSED,
+    )
+    return left
 
 
 async def wait_seconds(tx: Connection) -> float | None:

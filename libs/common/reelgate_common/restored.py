@@ -18,33 +18,53 @@ from reelgate_common.settings import JobSettings
 
 log = structlog.get_logger(__name__)
 
-# Written by whatever restores a backup, before any service starts; and no other pause is lifted here.
-PAUSE_REASON = "restored from a backup: run `reelgate restored`"
 _REASON = "restored from a backup: nobody knows whether it was sent since"
 _BY = "operator"
 _BATCH = 100
 
 
+class NotRestored(Exception):
+    """No restore stopped the sends: what waits is sent as ever, and nothing was changed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "sends are not stopped by a restore: nothing was changed."
+            " After a restore without restore.sh: `reelgate pause --restored` first, before a submitter runs"
+        )
+
+
 async def doubt_pending(db: Database, policy: JobSettings) -> int:
-    """Take every pending job for one that may have been sent; return how many. May be repeated after a crash."""
+    """Take every job that waits since before the restore for one that may have been sent; return how many.
+
+    May be repeated after a crash. What was accepted since is surely not sent, and waits on. NotRestored: see there.
+    """
     count = 0
     while done := await _doubt_some(db, policy):
         count += done
     return count
 
 
-async def resume(db: Database) -> bool:
-    """Let sends go on that were stopped by the restore; False when they were not, or an operator stopped them too."""
+async def resume(db: Database) -> str | None:
+    """Let sends go on that were stopped by the restore; the reason when an operator stopped them too. NotRestored."""
     async with db.transaction() as tx:
-        if await tx.fetchval("SELECT pause_reason FROM breaker FOR UPDATE") != PAUSE_REASON:
-            return False
-        return await breaker.resume(tx)
+        if await breaker.lock_restore(tx) is None:
+            raise NotRestored
+        return await breaker.end_restore(tx)
 
 
 async def _doubt_some(db: Database, policy: JobSettings) -> int:
     async with db.transaction() as tx:
+        since = await breaker.lock_restore(tx)
+        if since is None:
+            raise NotRestored
         rows = await tx.fetch(
-            "SELECT id FROM video_jobs WHERE status = 'pending' ORDER BY turn, id LIMIT $1 FOR UPDATE", _BATCH
+            """
+            SELECT id FROM video_jobs
+             WHERE status = 'pending' AND created_at < $1
+             ORDER BY turn, id LIMIT $2 FOR UPDATE
+            """,
+            since,
+            _BATCH,
         )
         for row in rows:
             await _doubt(tx, row["id"], policy)
@@ -57,6 +77,8 @@ async def _doubt(tx: Connection, job_id: UUID, policy: JobSettings) -> None:
     await attempts.record_outcome(tx, attempt.id, SendOutcome.UNKNOWN, code=None, message=_REASON)
     claimed = Change(attempt_id=attempt.id, deadline=deadline)
     await jobs.transition(tx, job_id, JobStatus.SUBMITTING, step="claimed", by=_BY, reason=_REASON, change=claimed)
-    doubted = Change(deadline=deadline)
+    # As after a send: an upgrade's task is known before it is sent, and can be asked about.
+    ask = timedelta(seconds=policy.hint_interval_seconds) if attempt.operation.is_upgrade else None
+    doubted = Change(deadline=deadline, next_check=ask)
     await jobs.transition(tx, job_id, JobStatus.UNKNOWN, step="unknown", by=_BY, reason=_REASON, change=doubted)
     log.warning("restored_job_doubted", job_id=str(job_id))
