@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from reelgate_common import audit, erasure, keys, parked, settlement, topology
 from reelgate_common.audit import RunningAudit
-from reelgate_common.domain.errors import IdempotencyMismatch, Unavailable
+from reelgate_common.domain.errors import IdempotencyMismatch, InvalidInput, Unavailable
 from reelgate_common.domain.job import FINAL, FailureCode, JobStatus
 from reelgate_common.erasure import NotErasable
 from reelgate_common.grants import Movement, adjust, grant
@@ -278,20 +279,66 @@ async def test_a_wallet_with_a_job_that_is_not_over_is_left_whole(make_job, stor
 
 
 @pytest.mark.parametrize(
-    "begun", ["attempts = 1", "attempts = 1, state = 'kept', due_at = NULL, bytes = 1, sha256 = 'x'"]
+    "begun",
+    [
+        "attempts = 1, due_at = now() + interval '15 min 30 s'",  # a copy has its time first
+        "attempts = 2, state = 'deleting', due_at = now() + interval '15 min 30 s'",
+    ],
 )
 async def test_videos_leave_the_bucket_first(make_job, stored, db, begun):
-    """Those that are kept, and those that are just being copied."""
+    """Those that are just being copied, and those that could not be removed yet. It says when to come again."""
     job = await make_job(JobStatus.COMPLETED, wallet_address=WALLET)
     await stored.run(f"UPDATE videos SET {begun}")
 
-    with pytest.raises(NotErasable, match="1 videos are being removed from the bucket"):
+    with pytest.raises(NotErasable, match="1 videos are being removed from the bucket: run this again in 16 min"):
         await erasure.erase(db, WALLET, forfeit_credits=True)
     assert await stored.value("SELECT state FROM videos WHERE job_id = $1", job.id) == "deleting"
 
     await stored.run("UPDATE videos SET state = 'deleted', due_at = NULL")  # as the reconciler does
     await erasure.erase(db, WALLET, forfeit_credits=True)
     assert await stored.count("video_jobs") == 0
+
+
+async def test_a_kept_video_leaves_the_bucket_first(make_job, stored, db):
+    await make_job(JobStatus.COMPLETED, wallet_address=WALLET)
+    await stored.run("UPDATE videos SET attempts = 1, state = 'kept', due_at = NULL, bytes = 1, sha256 = 'x'")
+
+    with pytest.raises(NotErasable, match="run this again in 1 min"):
+        await erasure.erase(db, WALLET, forfeit_credits=True)
+
+
+async def test_a_session_that_is_opened_meanwhile_ends_too(make_job, stored, db, monkeypatch):
+    await make_job(JobStatus.COMPLETED, wallet_address=WALLET)
+    remove = erasure._remove_jobs
+
+    async def remove_while_he_signs_in(*arguments):
+        await stored.run(
+            "INSERT INTO sessions VALUES ('again', $1, now(), now() + interval '1 h') ON CONFLICT DO NOTHING", WALLET
+        )
+        return await remove(*arguments)
+
+    monkeypatch.setattr(erasure, "_remove_jobs", remove_while_he_signs_in)
+
+    erased = await erasure.erase(db, WALLET, forfeit_credits=True)
+
+    assert (erased.sessions, await stored.count("sessions")) == (1, 0)
+
+
+async def test_what_is_left_of_an_erased_wallet_is_not_erased_again(fund, stored, db):
+    await fund(WALLET, 5)
+    erased = await erasure.erase(db, WALLET, forfeit_credits=True)
+
+    with pytest.raises(NotErasable, match="was erased"):
+        await erasure.erase(db, erased.pseudonym)
+
+
+async def test_a_wallet_that_could_never_be_erased_is_not_opened(cast, make_request, stored):
+    with pytest.raises(InvalidInput, match="must not begin with erased:"):
+        await cast(grant, Movement(wallet="erased:mine", amount=5, reference="r"))
+    with pytest.raises(InvalidInput, match="must not begin with erased:"):
+        make_request(wallet_address="erased:mine")
+
+    assert await stored.count("credits") == 0
 
 
 async def test_credits_are_not_lost_unless_that_is_said(make_job, stored, db):
@@ -426,11 +473,17 @@ async def test_a_repeated_grant_does_not_fill_the_wallet_again(cast, stored, db)
 
 
 @pytest.fixture
-def reelgate(database_url, broker):
+def reelgate(run_reelgate):
     """Run the command on this database and broker; its exit code, output and errors."""
-    settings = {"DATABASE_URL": database_url, "AMQP_URL": broker.amqp_url.get_secret_value()}
+    return functools.partial(run_reelgate, {})
 
-    async def run(*words):
+
+@pytest.fixture
+def run_reelgate(database_url, broker):
+    """The same, with some settings of its own."""
+
+    async def run(overrides, *words):
+        settings = {"DATABASE_URL": database_url, "AMQP_URL": broker.amqp_url.get_secret_value()} | overrides
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "reelgate_cli", *words),
@@ -473,6 +526,18 @@ async def test_the_command_forgets_what_is_parked_in_the_broker_too(make_job, re
     queue = await channel.get_queue(topology.PARKED, ensure=False)
     [left] = [await queue.get(no_ack=True), *filter(None, [await queue.get(no_ack=True, fail=False)])]
     assert json.loads(left.body)["job_id"] == str(other.id)
+
+
+async def test_a_broker_that_is_away_does_not_hide_what_was_done(fund, database_url, broker, run_reelgate, stored):
+    await fund(WALLET, 5)
+
+    code, out, err = await run_reelgate(
+        {"AMQP_URL": "amqp://guest:guest@127.0.0.1:9/"}, "erase", WALLET, "--forfeit-credits", "--json"
+    )
+
+    told = json.loads(out)
+    assert (code, told["credits_forfeited"], told["parked_messages"]) == (1, 5, None)
+    assert "run this again" in err
 
 
 async def test_the_command_says_why_it_refuses(make_job, reelgate, stored):

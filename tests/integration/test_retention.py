@@ -27,12 +27,13 @@ def soon():
 
 @pytest.fixture
 def finished(make_job, cast, stored):
-    """A job that is over, settled and told to everybody."""
+    """A job that is over, settled and told to everybody; its video is at Kie.ai no more, and was not copied."""
 
     async def make(status=JobStatus.COMPLETED, **overrides):
         job = await make_job(status, **overrides)
         await cast(settlement.refund, job.id, by="tests")
         await stored.run("DELETE FROM outbox WHERE job_id = $1", job.id)
+        await stored.run("UPDATE videos SET state = 'failed', due_at = NULL WHERE job_id = $1", job.id)
         return await stored.job(job.id)
 
     return make
@@ -141,18 +142,19 @@ async def test_a_video_stays_as_long_as_one_that_continues_it(finished, make_fur
     source = await finished()
     await make_further("extend", JobStatus.COMPLETED, source=source, task_id="another")
     await stored.run("DELETE FROM outbox")
+    await stored.run("UPDATE videos SET state = 'failed', due_at = NULL")
 
     assert await remove_old() == 1
     assert await left() == {source.id}
     assert await remove_old() == 1
 
 
-@pytest.mark.parametrize(
-    "begun", ["attempts = 1", "attempts = 1, state = 'kept', due_at = NULL, bytes = 1, sha256 = 'x'"]
-)
-async def test_a_job_stays_as_long_as_its_video_is_in_the_bucket(finished, remove_old, stored, left, begun):
+@pytest.mark.parametrize("stands", ["state = 'due', due_at = now()", "state = 'kept', bytes = 1, sha256 = 'x'"])
+async def test_a_job_stays_as_long_as_its_video_is_in_the_bucket_or_may_come_there(
+    finished, remove_old, stored, left, stands
+):
     job = await finished()
-    await stored.run(f"UPDATE videos SET {begun}")
+    await stored.run(f"UPDATE videos SET {stands}")
 
     assert await remove_old() == 0
     assert await left() == {job.id}
@@ -253,6 +255,26 @@ def test_a_retention_shorter_than_the_vendors_memory_is_refused(monkeypatch, day
     else:
         with pytest.raises(ValueError, match="retention_days"):
             Settings()
+
+
+@pytest.mark.parametrize(("videos_days", "ok"), [(0, False), (401, False), (400, True), (30, True)])
+def test_videos_that_are_kept_longer_than_their_jobs_are_refused(database_url, tmp_path, videos_days, ok):
+    """A job stays for its video: none would ever go, and each pass would read past all of them."""
+    values = {
+        "database_url": database_url,
+        "amqp_url": "x",
+        "kie_ai_api_key": "x",
+        "public_base_url": "https://videos.example",
+        "custody_url": f"file://{tmp_path}",
+        "retention_days": 400,
+        "custody_retention_days": videos_days,
+    }
+
+    if ok:
+        assert Settings(**values).custody_retention_days == videos_days
+    else:
+        with pytest.raises(ValueError, match="RETENTION_DAYS with CUSTODY_URL"):
+            Settings(**values)
 
 
 # Into a file ---------------------------------------------------------------------------------------

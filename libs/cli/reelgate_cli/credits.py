@@ -10,7 +10,7 @@ import typer
 
 from reelgate_common import grants
 from reelgate_common.db import Database
-from reelgate_common.domain.errors import IdempotencyMismatch
+from reelgate_common.domain.errors import IdempotencyMismatch, InvalidInput
 from reelgate_common.grants import Movement, Recorded
 from reelgate_common.ids import new_id
 from reelgate_common.settings import PostgresSettings, load
@@ -37,7 +37,7 @@ def grant(
     )
     try:
         recorded = asyncio.run(_grant(movement))
-    except IdempotencyMismatch as refused:
+    except (IdempotencyMismatch, InvalidInput) as refused:
         typer.echo(str(refused), err=True)
         raise typer.Exit(1) from None
     if as_json:

@@ -18,6 +18,7 @@ import typer
 from reelgate_common import archive as archives
 from reelgate_common import erasure, grants, parked
 from reelgate_common.archive import BadArchive
+from reelgate_common.connection import TROUBLE
 from reelgate_common.db import Connection, Database
 from reelgate_common.erasure import NotErasable
 from reelgate_common.settings import PostgresSettings, RabbitSettings, load
@@ -116,6 +117,9 @@ def erase(
     except NotErasable as refused:
         raise _refused(refused) from None
     _show(erased, as_json=as_json)
+    if erased["parked_messages"] is None:
+        typer.echo("the broker is away: run this again for what is parked there", err=True)
+        raise typer.Exit(1)
 
 
 async def _look(db: Database, wallet: str) -> dict[str, Any]:
@@ -127,9 +131,18 @@ async def _erase(db: Database, wallet: str, *, forfeit_credits: bool) -> dict[st
     broker = load(RabbitSettings)
     try:
         erased = await erasure.erase(db, wallet, forfeit_credits=forfeit_credits)
-    finally:  # also when an earlier call came so far and no further
-        dropped = await _drop_parked(db, broker)
-    return asdict(erased) | {"parked_messages": dropped}
+    except NotErasable:
+        await _try_to_drop_parked(db, broker)  # an earlier call may have come so far and no further
+        raise
+    return asdict(erased) | {"parked_messages": await _try_to_drop_parked(db, broker)}
+
+
+async def _try_to_drop_parked(db: Database, broker: RabbitSettings) -> int | None:
+    """As below; None when the broker is away, which must not hide what was done to the database."""
+    try:
+        return await _drop_parked(db, broker)
+    except TROUBLE:
+        return None
 
 
 async def _drop_parked(db: Database, broker: RabbitSettings) -> int:

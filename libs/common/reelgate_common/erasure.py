@@ -12,6 +12,7 @@ import structlog
 from reelgate_common import removal
 from reelgate_common.custody import deletion
 from reelgate_common.db import Connection, Database
+from reelgate_common.domain.request import ERASED
 from reelgate_common.ids import new_id
 
 log = structlog.get_logger(__name__)
@@ -87,6 +88,8 @@ async def erase(db: Database, wallet: str, *, forfeit_credits: bool = False) -> 
 
     Its address may be used again: it is then a wallet never seen.
     """
+    if wallet.startswith(ERASED):
+        raise NotErasable(f"{wallet} is what is left of a wallet that was erased")
     async with db.connection() as connection:
         found = await look(connection, wallet)
     if not found.is_known:
@@ -107,6 +110,7 @@ async def erase(db: Database, wallet: str, *, forfeit_credits: bool = False) -> 
         if credits_left:
             await _forfeit(tx, wallet, credits_left)
         pseudonym, entries = (None, 0) if credits_left is None else await _rename(tx, wallet)
+        sessions += await _shut_out(tx, wallet)  # what its owner opened meanwhile
         keys = await _forget_callers(tx, wallet)
     log.info("wallet_erased", pseudonym=pseudonym, jobs=count)
     return Erased(
@@ -149,9 +153,10 @@ async def _remove_videos(db: Database, wallet: str) -> None:
         async with db.transaction() as tx:
             deleted = bool(await deletion.delete_of_wallet(tx, wallet, by="operator", reason="the wallet is erased"))
     async with db.connection() as connection:
-        left = await removal.files_of_wallet(connection, wallet)
+        left, seconds = await removal.files_of_wallet(connection, wallet)
     if left:
-        raise NotErasable(f"{left} videos are being removed from the bucket: run this again in a minute")
+        minutes = 1 + int(seconds / 60)  # a copy that is under way has its time first
+        raise NotErasable(f"{left} videos are being removed from the bucket: run this again in {minutes} min")
 
 
 async def _remove_jobs(db: Database, wallet: str) -> int:
@@ -183,7 +188,7 @@ async def _forfeit(tx: Connection, wallet: str, amount: int) -> None:
 
 async def _rename(tx: Connection, wallet: str) -> tuple[str, int]:
     """Give the wallet's balance and ledger to a name that leads to nobody; that name, and how many entries it has."""
-    pseudonym = f"erased:{uuid4()}"  # by chance alone: no hash, which whoever knows the address could make again
+    pseudonym = f"{ERASED}{uuid4()}"  # by chance alone: no hash, which whoever knows the address could make again
     await tx.execute(
         """
         INSERT INTO credits (wallet_address, credits, last_turn)

@@ -9,6 +9,7 @@ import structlog
 
 from reelgate_common.db import Connection
 from reelgate_common.domain.errors import BalanceTooLow, IdempotencyMismatch, NotFound
+from reelgate_common.domain.request import check_wallet
 from reelgate_common.ids import new_id
 
 log = structlog.get_logger(__name__)
@@ -47,8 +48,9 @@ class Recorded:
 async def grant(tx: Connection, movement: Movement) -> Recorded:
     """Give credits to a wallet, which is opened if it was never seen.
 
-    IdempotencyMismatch when the reference stands for something else.
+    InvalidInput for a name that no wallet may have. IdempotencyMismatch when the reference stands for something else.
     """
+    check_wallet(movement.wallet)
     await tx.execute(
         "INSERT INTO credits (wallet_address) VALUES ($1) ON CONFLICT (wallet_address) DO NOTHING", movement.wallet
     )

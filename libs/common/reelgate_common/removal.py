@@ -12,8 +12,9 @@ from uuid import UUID
 from reelgate_common.db import Connection
 from reelgate_common.ids import first_id
 
-# In the bucket, or perhaps on its way there: custody deletes the file first (custody/deletion.py).
-_HAS_FILE = "(videos.state IN ('kept', 'deleting') OR (videos.state = 'due' AND videos.attempts > 0))"
+# In the bucket, or perhaps on its way there: custody deletes the file first (custody/deletion.py). A video is due for
+# as long as Kie.ai has it, also while nobody copies.
+_HAS_FILE = "videos.state IN ('due', 'kept', 'deleting')"
 
 # Over, paid or refunded, not to be asked about again, told to everybody, and no other job refers to it. Whoever
 # settles, refunds or recovers a job holds its row: it is skipped then, and looked at anew after.
@@ -75,13 +76,17 @@ async def remove_archived(tx: Connection, archived: Sequence[tuple[UUID, int]]) 
     return len(rows)
 
 
-async def files_of_wallet(db: Connection, wallet: str) -> int:
-    """How many videos of a wallet are in the bucket, or may be."""
-    count: int = await db.fetchval(
-        f"SELECT count(*) FROM videos JOIN video_jobs job ON job.id = job_id WHERE wallet_address = $1 AND {_HAS_FILE}",  # noqa: S608
+async def files_of_wallet(db: Connection, wallet: str) -> tuple[int, float]:
+    """How many videos of a wallet are in the bucket, or may be; in how many seconds the last is to be removed."""
+    [row] = await db.fetch(
+        f"""
+        SELECT count(*), coalesce(extract(epoch FROM greatest(max(due_at) - now(), interval '0')), 0)::float8 AS seconds
+          FROM videos JOIN video_jobs job ON job.id = job_id
+         WHERE wallet_address = $1 AND {_HAS_FILE}
+        """,  # noqa: S608 -- conditions of ours
         wallet,
     )
-    return count
+    return row["count"], row["seconds"]
 
 
 async def remove_of_wallet(tx: Connection, wallet: str, *, limit: int) -> int:

@@ -15,7 +15,9 @@ from reelgate_common.strangers import CheckedTransport, Resolve
 log = structlog.get_logger(__name__)
 
 _TIMEOUT = httpx.Timeout(30, connect=5, pool=5)  # 30 s without a byte
-_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=0)  # one host's connection is not another's
+# One host's connection is not another's. How many there may be is for whoever asks: a pool that is full would make all
+# wait behind the slowest.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 _MAX_REDIRECTS = 3
 _SERVED = frozenset({200, 206, 416})
 _GONE = frozenset({403, 404, 410})  # file stores say 403 when a signed link is over

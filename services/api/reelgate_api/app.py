@@ -12,6 +12,7 @@ from reelgate_api.callers import Callers
 from reelgate_api.console import routes as console
 from reelgate_api.custody import routes as custody_routes
 from reelgate_api.custody.handlers import Files
+from reelgate_api.custody.places import Places
 from reelgate_api.dependencies import Parts, State
 from reelgate_api.images import form as image_form
 from reelgate_api.images import routes as image_routes
@@ -84,7 +85,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             limiter,
             Acceptor(core.db, core.relay, settings, limiter),
             core.kie,
-            Files(core.db, store, host),
+            Files(core.db, store, host, Places(settings.max_downloads)),
             hub,
             pace,
             Operations(core.db, core.bus, settings),

@@ -40,6 +40,7 @@ _TABLE: dict[type[errors.ReelgateError], tuple[int, str, str]] = {
     errors.StillUnderWay: (409, "idempotency_in_flight", "The same request may still be under way"),
     errors.RateLimited: (429, "rate_limited", "Too many requests"),
     errors.TooManyQueued: (429, "too_many_queued", "Too many jobs of this wallet are waiting"),
+    errors.TooManyDownloads: (429, "too_many_downloads", "Too many read this video"),
     errors.QueueFull: (503, "queue_full", "Too many jobs are waiting"),
     errors.Unavailable: (503, "unavailable", "A part of the gateway is away: try again"),
 }

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from reelgate_common.custody.settings import BucketSettings
 from reelgate_common.domain import pricing
 from reelgate_common.domain.pricing import Prices
 from reelgate_common.service import ServiceSettings
@@ -21,7 +22,7 @@ from reelgate_common.settings import (
 )
 
 
-class Settings(ServiceSettings, PublicUrlSettings, SendWindowSettings, WebhookSettings):
+class Settings(ServiceSettings, BucketSettings, PublicUrlSettings, SendWindowSettings, WebhookSettings):
     """The public HTTP surface."""
 
     auth_mode: Literal["required", "open"] = "required"
@@ -54,6 +55,7 @@ class Settings(ServiceSettings, PublicUrlSettings, SendWindowSettings, WebhookSe
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     max_streams: int = Field(default=10_000, ge=0)
+    max_downloads: int = Field(default=100, ge=1)  # videos passed on at once, per process; of one video an eighth
     live_sweep_seconds: Seconds = 2
     # Who asks for a kept video is sent on to the bucket, by an address that is good for so long. 0: it is passed on.
     custody_link_seconds: int = Field(default=0, ge=0, le=7 * 86400)

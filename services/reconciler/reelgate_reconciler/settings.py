@@ -1,9 +1,10 @@
 """What the reconciler can be told."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from reelgate_common.custody.settings import BucketSettings
 from reelgate_common.service import ServiceSettings
 from reelgate_common.settings import Seconds, SendWindowSettings
 
@@ -19,7 +20,7 @@ def _outlives_the_vendors_memory(days: float) -> float:
 Retention = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_outlives_the_vendors_memory)]
 
 
-class Settings(ServiceSettings, SendWindowSettings):
+class Settings(ServiceSettings, BucketSettings, SendWindowSettings):
     """How often it looks, and how much it does at once."""
 
     reconcile_seconds: Seconds = 1  # due checks and deadlines
@@ -41,3 +42,14 @@ class Settings(ServiceSettings, SendWindowSettings):
     custody_copy_seconds: Seconds = 900  # for one copy, and how long nobody else takes it
     custody_max_bytes: int = Field(default=2 * 1024**3, ge=1)  # an 8 s clip in 4K is far below 200 MB
     custody_retention_days: float = Field(default=0, ge=0, le=36_500)  # 0: kept until it is deleted on request
+
+    @model_validator(mode="after")
+    def _videos_go_before_their_jobs(self) -> Self:
+        """A job stays as long as its video, so that without this none would ever go, and each pass read past all."""
+        ends = self.custody_retention_days or float("inf")
+        if self.custody_url and self.retention_days and ends > self.retention_days:
+            raise ValueError(
+                "RETENTION_DAYS with CUSTODY_URL needs a CUSTODY_RETENTION_DAYS that is no longer, and not 0:"
+                " a job is not deleted while its video is kept"
+            )
+        return self

@@ -9,6 +9,7 @@ from api_client import api_settings
 from serving import serving
 
 from reelgate_api.app import create_app
+from reelgate_api.custody import passing
 from reelgate_cli import bucket as doctors_bucket
 from reelgate_common import keys
 from reelgate_common.auth import JOBS
@@ -147,6 +148,12 @@ async def test_head_tells_the_size_without_the_file(api, kept, mine, movie, path
     assert answer.headers["content-length"] == str(len(movie))
 
 
+async def test_head_of_a_file_that_is_gone_says_so(api, kept, mine, bucket):
+    next(bucket.rglob("*.mp4")).unlink()
+
+    assert (await api.head(content(kept), headers=mine)).status_code == 404
+
+
 async def test_a_video_that_is_not_copied_yet_is_passed_on_from_kie(api, video, mine, movie, stored):
     await stored.run("UPDATE video_jobs SET video_link = 'http://localhost:3000/api/video/files/' || id || '/key.mp4'")
     job = await stored.job(video.id)
@@ -185,6 +192,71 @@ async def test_without_its_bucket_an_api_gives_what_kie_has(open_api, kept, host
         answer = await api.get(content(kept), headers=mine)
 
     assert (answer.status_code, answer.content) == (200, movie)
+
+
+# Many readers, and slow ones ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_long(make_video, stored, host, copier):
+    """A video far longer than what lies in buffers on the way; with a link, kept or still at Kie.ai."""
+
+    async def make(*, is_kept):
+        host.repeat = 200
+        made = await make_video()
+        if is_kept:
+            await copier.run_once()
+        await stored.run(
+            "UPDATE video_jobs SET video_link = 'http://localhost:3000/api/video/files/' || id || '/key.mp4'"
+        )
+        return await stored.job(made.id)
+
+    return make
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_who_reads_one_video_slowly_keeps_nobody_from_the_others(open_api, make_long, is_kept, eventually):
+    slow, other = await make_long(is_kept=is_kept), await make_long(is_kept=is_kept)
+    async with open_api(max_downloads=2) as api:
+        async with api.stream("GET", link(slow)) as first:
+            assert first.status_code == 200
+            again = await api.get(link(slow))
+            assert (again.status_code, again.json()["code"]) == (429, "too_many_downloads")
+            assert int(again.headers["retry-after"]) > 0
+            async with api.stream("GET", link(other)) as second:
+                assert second.status_code == 200
+
+        async def is_free():
+            async with api.stream("GET", link(slow)) as later:
+                return later.status_code == 200
+
+        await eventually(is_free)  # once the server has seen that the first one is gone
+
+
+async def test_a_process_passes_on_as_many_videos_as_it_was_told(open_api, make_long):
+    one, another = await make_long(is_kept=True), await make_long(is_kept=True)
+    async with open_api(max_downloads=1) as api, api.stream("GET", link(one)):
+        refused = await api.get(link(another))
+        head = await api.head(link(another))
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert int(refused.headers["retry-after"]) > 0
+    assert head.status_code == 200  # nothing is passed on
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_who_does_not_read_on_loses_his_place(open_api, make_long, is_kept, eventually, monkeypatch):
+    monkeypatch.setattr(passing, "_FIRST_SECONDS", 0.3)
+    monkeypatch.setattr(passing, "_BYTES_A_SECOND", 1_000_000_000)
+    one = await make_long(is_kept=is_kept)
+    async with open_api(max_downloads=1) as api, api.stream("GET", link(one)) as first:
+        assert first.status_code == 200
+
+        async def is_free():
+            async with api.stream("GET", link(one)) as later:
+                return later.status_code == 200
+
+        await eventually(is_free)
 
 
 # Deleting ---------------------------------------------------------------------------------------------

@@ -202,3 +202,13 @@ def test_upgrades_cost_in_the_ratio_of_the_list_unless_they_have_prices_of_their
 
     monkeypatch.setenv("CREDITS_PER_UPGRADE", '{"4k": 7}')
     assert load(ApiSettings).prices.upgrades == {"4k": 7}
+
+
+@pytest.mark.parametrize("service", [ApiSettings, ReconcilerSettings])
+@pytest.mark.parametrize("url", ["file:///dev/null/videos", "az://account-is-missing/x", "s3://[/x"])
+def test_a_bucket_that_cannot_be_stops_the_start_with_a_line(monkeypatch, service, url):
+    monkeypatch.setenv("CUSTODY_URL", url)
+
+    [problem] = problems(service)
+
+    assert "CUSTODY_URL" in problem

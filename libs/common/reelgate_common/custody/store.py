@@ -56,15 +56,13 @@ class Store:
         """The bucket of this URL; ValueError when no such place can be. Nothing is asked of it yet."""
         obstore = import_module("obstore")  # 6 MiB of memory, for those who keep videos only
         store = import_module("obstore.store")
-        if urlsplit(url).scheme == "file":
-            try:
-                return cls(store.LocalStore(urlsplit(url).path, mkdir=True), obstore, _can_sign=False)
-            except (OSError, obstore.exceptions.BaseError) as error:
-                raise ValueError(f"CUSTODY_URL: {_words(error)}") from error
         try:
+            parts = urlsplit(url)
+            if parts.scheme == "file":
+                return cls(store.LocalStore(parts.path, mkdir=True), obstore, _can_sign=False)
             bucket = store.from_url(url, retry_config=_RETRIES, client_options=_client_options())
             return cls(bucket, obstore, _can_sign=True)
-        except obstore.exceptions.BaseError as error:
+        except (OSError, ValueError, obstore.exceptions.BaseError) as error:
             raise ValueError(f"CUSTODY_URL: {_words(error)}") from error
 
     @classmethod

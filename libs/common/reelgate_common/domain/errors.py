@@ -18,10 +18,11 @@ ReelgateError
 │   ├── RateLimited         too many requests of a key or a wallet
 │   ├── TooManyQueued       too many jobs of a wallet wait to be sent
 │   ├── QueueFull           too many jobs of everybody wait to be sent
+│   ├── TooManyDownloads    too many read the same video
 │   └── StillUnderWay       an earlier request with the same Idempotency-Key is not decided yet
 └── Unavailable             a part we depend on is away; nothing was changed
     ├── Busy                the database made us wait too long for somebody else
-    └── TooManyStreams      this process holds as many live streams as it may
+    └── TooManyStreams      this process holds as many live streams, or downloads, as it may
 """
 
 from reelgate_common.domain.quota import Quota
@@ -135,6 +136,13 @@ class QueueFull(TryLater):
         super().__init__("Too many jobs are waiting to be sent: no more are taken now", retry_seconds=retry_seconds)
 
 
+class TooManyDownloads(TryLater):
+    """As many read this video as may at once."""
+
+    def __init__(self, *, most: int) -> None:
+        super().__init__(f"This video is read {most} times at once, which is as often as it may be", retry_seconds=5)
+
+
 class StillUnderWay(TryLater):
     """The request came before, and what became of it is not known yet: ask again with the same key."""
 
@@ -154,4 +162,4 @@ class Busy(Unavailable):
 
 
 class TooManyStreams(Unavailable):
-    """This process holds as many live streams as it may; another, or a later try, may take it."""
+    """This process holds as many live streams, or downloads, as it may; another, or a later try, may take it."""

@@ -27,7 +27,15 @@ ASPECT_RATIOS = {
 }
 
 
+ERASED = "erased:"  # so begin the names under which the books of a forgotten wallet go on
+
 VENDOR_RATIOS = tuple(dict.fromkeys(ASPECT_RATIOS.values()))
+
+
+def check_wallet(name: str) -> None:
+    """Raise InvalidInput for a name that no wallet may have: what it holds could never be forgotten."""
+    if name.startswith(ERASED):
+        raise InvalidInput("wallet_address", f"wallet_address must not begin with {ERASED}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,10 @@ class VideoRequest:
     source_task_id: str | None = None
     webhook_url: str | None = None
     expires_in: int | None = None  # seconds
+
+    def __post_init__(self) -> None:
+        """No wallet is opened by it that could not be forgotten."""
+        check_wallet(self.wallet_address)
 
 
 def default_type(model: str, images: int) -> str:

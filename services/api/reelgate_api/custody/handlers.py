@@ -1,7 +1,7 @@
 """Use cases about the files of videos: give one, from wherever it is; delete it."""
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -9,12 +9,13 @@ from uuid import UUID
 from reelgate_api import handlers
 from reelgate_api.custody import repository
 from reelgate_api.custody.parts import NoSuchBytes, asked_for
+from reelgate_api.custody.places import Places
 from reelgate_api.custody.repository import Kept
 from reelgate_common.auth import Caller
 from reelgate_common.custody import deletion
 from reelgate_common.custody.store import Store, key_of
 from reelgate_common.db import Database
-from reelgate_common.domain.errors import Deleted, NotFinished, NotFound
+from reelgate_common.domain.errors import Deleted, Expired, NotFinished, NotFound
 from reelgate_common.domain.job import Job, JobStatus
 from reelgate_common.video_files import VideoFiles
 
@@ -56,21 +57,69 @@ class FromBucket:
 
 
 @dataclass(frozen=True)
+class InPlace:
+    """A file whose reader holds a place until it is closed."""
+
+    source: Content
+    leave: Callable[[], None]
+
+    @property
+    def status(self) -> int:
+        """200, 206 or 416."""
+        return self.source.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What tells of it."""
+        return self.source.headers
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes as they come."""
+        return self.source.chunks()
+
+    async def close(self) -> None:
+        """Let go of it, and of the place."""
+        try:
+            await self.source.close()
+        finally:
+            self.leave()
+
+
+@dataclass(frozen=True)
 class Files:
     """Where videos are: the bucket, if there is one, and Kie.ai's host."""
 
     db: Database
     store: Store | None
     host: VideoFiles
+    places: Places
 
     async def fetch(self, job: Job, *, headers: dict[str, str]) -> Content:
         """The file of a completed video, or the part that the headers ask for; an error tells why there is none."""
         url = check(job)
+        leave = self.places.take(job.id)
+        try:
+            return InPlace(await self._fetch(job, url, headers), leave)
+        except BaseException:
+            leave()
+            raise
+
+    async def head(self, job: Job) -> Content:
+        """What tells of the file, without it where it is kept; else as `fetch`."""
+        kept = await self._kept(job)
+        if self.store is None or kept is None:
+            return await self.fetch(job, headers={})
+        check(job)
+        if await self.store.size(key_of(job.id)) is None:
+            raise Expired("The video's file is not in the bucket any more")
+        return FromBucket(200, _about(kept) | {"content-length": str(kept.size)})
+
+    async def _fetch(self, job: Job, url: str, headers: dict[str, str]) -> Content:
         kept = await self._kept(job)
         if self.store is None or kept is None:
             return await self.host.fetch(url, headers=headers)
-        etag = f'"{kept.sha256.hex()}"'
-        about = {"etag": etag, "accept-ranges": "bytes"}
+        about = _about(kept)
+        etag = about["etag"]
         try:
             part = asked_for(headers, size=kept.size, etag=etag)
         except NoSuchBytes:
@@ -95,6 +144,10 @@ class Files:
             return None
         async with self.db.connection() as connection:
             return await repository.find_kept(connection, job.id)
+
+
+def _about(kept: Kept) -> dict[str, str]:
+    return {"etag": f'"{kept.sha256.hex()}"', "accept-ranges": "bytes"}
 
 
 def check(job: Job) -> str:

@@ -1,5 +1,6 @@
 """A file as an answer, passed on as it comes."""
 
+import asyncio
 import re
 from typing import Annotated, Any
 
@@ -12,6 +13,12 @@ from reelgate_api.custody.handlers import Content
 from reelgate_common.domain.errors import Unavailable
 
 log = structlog.get_logger(__name__)
+
+# A reader who is slower than this is cut off, so that his place is free: on average over all that he asked for. A
+# player that paused asks for the rest when it goes on.
+_FIRST_SECONDS = 60.0
+_BYTES_A_SECOND = 32 * 1024
+_UNTOLD_BYTES = 100 * 1024 * 1024  # taken for the length of what does not tell it
 
 _PASSED_ON = ("accept-ranges", "content-length", "content-range", "etag", "last-modified")
 # Several would be an answer in parts; a number too long for any file is none.
@@ -49,9 +56,13 @@ class Passing(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send head and body."""
         try:
-            await super().__call__(scope, receive, send)
-        except Unavailable as error:  # some of it is out: the server closes the connection of an unfinished answer
+            async with asyncio.timeout(_longest_seconds(self._source)):
+                await super().__call__(scope, receive, send)
+        # Some of it is out: the server closes the connection of an unfinished answer.
+        except Unavailable as error:
             log.warning("video_broke_off", error=str(error))
+        except TimeoutError:
+            log.info("download_too_slow")
         finally:
             await self._source.close()
 
@@ -69,6 +80,10 @@ async def head_of(source: Content) -> Response:
     """What GET would tell, without the file."""
     await source.close()
     return Response(None, source.status, _headers(source), media_type="video/mp4")
+
+
+def _longest_seconds(source: Content) -> float:
+    return _FIRST_SECONDS + int(source.headers.get("content-length", _UNTOLD_BYTES)) / _BYTES_A_SECOND
 
 
 def _headers(source: Content) -> dict[str, str]:

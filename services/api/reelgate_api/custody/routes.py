@@ -32,7 +32,7 @@ LinkName = Annotated[
     operation_id="get_video_content",
     status_code=200,
     response_class=Passing,
-    responses=responses(400, 401, 403, 404, 409, 410, 416, 503) | FILE | _SENT_ON,
+    responses=responses(400, 401, 403, 404, 409, 410, 416, 429, 503) | FILE | _SENT_ON,
 )
 @router.head(_CONTENT, include_in_schema=False)
 async def get_video_content(
@@ -66,7 +66,7 @@ async def delete_video_content(id: JobId, caller: CallerDep, parts: PartsDep) ->
     operation_id="get_video_file",
     status_code=200,
     response_class=Passing,
-    responses=responses(400, 404, 409, 410, 416, 503) | FILE | _SENT_ON,
+    responses=responses(400, 404, 409, 410, 416, 429, 503) | FILE | _SENT_ON,
 )
 @router.head(_LINK, include_in_schema=False)
 async def get_video_file(
@@ -83,7 +83,7 @@ async def get_video_file(
 
 async def _content(job: Job, asked: dict[str, str], parts: Parts, request: Request) -> Response:
     if request.method == "HEAD":  # never sent on: the address is signed for GET alone
-        return await head_of(await parts.files.fetch(job, headers={}))
+        return await head_of(await parts.files.head(job))
     if url := await parts.files.sign(job, seconds=parts.settings.custody_link_seconds):
         return RedirectResponse(url, 302, {"Cache-Control": "no-store"})
     return await passing(await parts.files.fetch(job, headers=asked))

@@ -169,7 +169,7 @@ async def delete(id: VideoId, retry: RetryCount, caller: CallerDep, parts: Parts
     operation_id="openai_download_video",
     status_code=200,
     response_class=Passing,
-    responses=responses(400, 401, 403, 404, 409, 410, 416, 503) | FILE,
+    responses=responses(400, 401, 403, 404, 409, 410, 416, 429, 503) | FILE,
 )
 async def download(
     *,
