@@ -47,6 +47,16 @@ def test_callers_come_by_the_ingress_to_the_api_and_the_callback_only(overlay):
     assert reached == {"api", "callback"}
 
 
+@public
+def test_the_authority_of_the_certificate_is_answered_by_way_of_the_ingress(overlay):
+    """cert-manager runs the pod, and the Service before it, in the namespace of the Ingress."""
+    solver = End({"acme.cert-manager.io/http01-solver": "true"})
+
+    assert passes(overlay, namespace("ingress"), solver, 8089)
+    assert not passes(overlay, STRANGER, solver, 8089)
+    assert not passes(overlay, solver, INTERNET, 443)
+
+
 @each_overlay
 def test_every_service_can_be_reached_by_somebody(overlay):
     pods = ends(overlay)
