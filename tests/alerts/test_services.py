@@ -47,11 +47,29 @@ async def test_a_database_that_does_not_answer_exhausts_the_pool(rig, film):
 
 async def test_a_database_that_is_away_fails_callers(rig, film):
     rig.line("api", "database").refuse()
+    await is_noticed(rig, film)
     for _ in range(2):
         assert await ask(rig, 6) == {503}
         await film.shoot()
 
-    await film.fires("ReelgateAcceptFailing page")
+    await film.fires("ReelgateAcceptFailing page", "ReelgateDatabaseAway page")
+
+
+async def test_a_process_that_is_cut_off_from_the_database_says_so_though_nobody_asks_it(rig, film):
+    rig.line("submitter-2", "database").refuse()
+    await is_noticed(rig, film)
+    await film.shoot()
+
+    await film.fires("ReelgateDatabaseAway page")
+
+
+async def is_noticed(rig, film):
+    """Return when some process shows that the database is away."""
+
+    async def noticed():
+        return (await film.look()).least("reelgate_database_up") == 0
+
+    await rig.until(noticed)
 
 
 async def test_a_slow_database_makes_callers_wait(rig, film):

@@ -21,6 +21,7 @@ _READ = {"up", *re.findall(r"\breelgate_\w+", "\n".join(path.read_text(encoding=
 
 _PASS = "reelgate_last_pass_timestamp_seconds"
 _WAITING = "reelgate_pool_waiting"
+_DATABASE = "reelgate_database_up"
 _STOPS = ("reelgate_breaker_open", "reelgate_sends_paused")
 _MINUTES_BEFORE = 20
 _MINUTES_AFTER = 45  # longer than any alert waits, but those of the slowest burn
@@ -44,10 +45,14 @@ class Frame:
         ]
         return max(found, default=-1.0)
 
+    def least(self, name: str) -> float:
+        """The least value of a metric, over all processes that show it."""
+        return min(value for series, value in self.series.items() if series.startswith(f"{name}{{"))
+
     def is_calm(self) -> bool:
         """Whether every queue is read (what was restarted is there again), and nobody waits just at this moment."""
         readers = (self.value("reelgate_queue_consumers", {"queue": queue.name}) for queue in topology.QUEUES)
-        return min(readers) >= 1 and self.value(_WAITING, {}) <= 0
+        return min(readers) >= 1 and self.value(_WAITING, {}) <= 0 and self.least(_DATABASE) == 1
 
 
 class Film:

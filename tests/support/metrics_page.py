@@ -14,7 +14,7 @@ Every process shows its own at `/metrics`, on the port it serves; of several wor
 
 - **Counters** count from the start of a process: look at their rate, and add the processes up.
 - **Gauges of the whole** are told alike by every process that looks: take the `max`. Those the reconciler counts come from one pass each `MEASURE_SECONDS`; `reelgate_last_pass_timestamp_seconds` says whether it still passes, and counts end at 10,000.
-- **Gauges of a process** are to be added up: `pool_*`, `live_streams`.
+- **Gauges of a process** are to be added up: `pool_*`, `live_streams`; of `reelgate_database_up` the least counts.
 - Labels have few values, known beforehand: routes by their template, codes by a list. No id, wallet or URL is ever one.
 - With several workers there are no `process_*` and `python_*` metrics.
 

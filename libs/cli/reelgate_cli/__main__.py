@@ -18,6 +18,7 @@ from reelgate_common import audit, breaker, bus, logs, migrations, restored
 from reelgate_common.connection import TROUBLE, connect
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import Unavailable
+from reelgate_common.service import stop_on_sigterm
 from reelgate_common.settings import BadSettings, JobSettings, LogSettings, PostgresSettings, RabbitSettings, load
 
 T = TypeVar("T")
@@ -168,6 +169,7 @@ async def _verify() -> list[audit.Finding]:
 
 def main() -> None:
     """Run the command; bad settings end with a line each, not a stack trace."""
+    stop_on_sigterm()
     try:
         app()
     except BadSettings as problems:

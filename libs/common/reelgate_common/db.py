@@ -35,6 +35,7 @@ _HELD = (asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
 
 _FIRST_RETRY_SECONDS = 0.2
 _LAST_RETRY_SECONDS = 5.0
+_WATCH_SECONDS = 5.0
 
 
 def _is_away(error: BaseException) -> bool:
@@ -67,6 +68,7 @@ class Database:
         """Connect, waiting for a database that is not there yet; close at the end."""
         pool = await _connect(settings)
         metrics.pool_size.inc(settings.database_pool_size)
+        metrics.database_up.set(1)
         try:
             yield cls(pool, acquire_seconds=settings.database_acquire_seconds)
         finally:
@@ -112,6 +114,17 @@ class Database:
         """Raise Unavailable when the database does not answer."""
         async with self.connection() as connection:
             await connection.fetchval("SELECT 1")
+
+    async def watch(self) -> None:
+        """Show whether it answers, until cancelled: also while nobody asks for anything, and nothing fails."""
+        while True:
+            try:
+                await self.ping()
+            except Unavailable:
+                metrics.database_up.set(0)
+            else:
+                metrics.database_up.set(1)
+            await asyncio.sleep(_WATCH_SECONDS)
 
 
 async def _keep(_: Any) -> None:

@@ -41,7 +41,9 @@ def consuming(consumer: Consumer) -> Check:
 def routes(
     checks: Callable[[Request], Mapping[str, Check]], *, degraded: Callable[[Request], str | None] = lambda _: None
 ) -> list[Route]:
-    """/healthz: the process runs. /readyz: every named check passes, or 503 with what does not.
+    """/healthz: the process has started and runs. /readyz: every named check passes, or 503 with what does not.
+
+    What callers reach is kept in service by the first alone: while the database is away it answers 503 itself.
 
     A process that is ready, but cannot do all it is for, says why: `{"status": "degraded", "reason": …}`.
     """

@@ -75,6 +75,9 @@ http_requests = Counter(
 http_request_seconds = Histogram(
     "reelgate_http_request_seconds", "Time to an answer's first byte.", ["method", "route"], buckets=_REQUEST_SECONDS
 )
+database_up = Gauge(
+    "reelgate_database_up", "1 while the database answers this process.", multiprocess_mode="livemin"
+)
 pool_used = _share("reelgate_pool_used", "Database connections in use.")
 pool_size = _share("reelgate_pool_size", "Database connections there may be.")
 pool_waiting = _share("reelgate_pool_waiting", "Who waits for a database connection.")

@@ -66,7 +66,7 @@ async def open_core(name: str, settings: ServiceSettings) -> AsyncIterator[Core]
         Bus.open(settings, name) as bus,
     ):
         relay = Relay(db, bus.publisher)
-        async with background(relay.run()):
+        async with background(relay.run(), db.watch()):
             yield Core(db, kie, bus, relay)
 
 
@@ -76,6 +76,7 @@ def run(name: str, app: Any, settings: ServiceSettings, *, workers: int = 1) -> 
     With several workers, `app` is the import string of a factory.
     """
     logs.configure(name, level=settings.log_level, form=settings.log_format)
+    stop_on_sigterm()
     try:
         asyncio.run(_check_schema(settings))
     except (migrations.SchemaMismatch, asyncpg.PostgresError) as error:  # such as a wrong password
@@ -88,6 +89,11 @@ def run(name: str, app: Any, settings: ServiceSettings, *, workers: int = 1) -> 
     keep_out_of_collections()
     with _shared_metrics() if workers > 1 else nullcontext():
         _serve(app, settings, workers)
+
+
+def stop_on_sigterm() -> None:
+    """Until a server handles signals, take SIGTERM for SIGINT: the kernel keeps it from a PID 1 without a handler."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 @contextmanager
