@@ -11,9 +11,10 @@ import yaml
 from cloudcoil.models.keda import v1alpha1 as keda
 from cloudcoil.models.prometheus_operator import v1 as prometheus
 from manifests import GATEWAY, K8S, OVERLAYS, cannot_render, matches, of_kind, pods, rendered
+import stopping
 from operator_resources import KINDS
 
-from reelgate_common import service, topology
+from reelgate_common import topology
 from reelgate_submitter.settings import Settings as SubmitterSettings
 
 pytestmark = pytest.mark.skipif(cannot_render() is not None, reason=cannot_render() or "")
@@ -203,9 +204,8 @@ def test_a_stop_has_the_time_that_a_send_in_hand_may_take(overlay):
         pod = pods(overlay)[name]["spec"]
         (container,) = pod["containers"]
         before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        needed = before + service._STOP_SECONDS + SubmitterSettings.model_fields["kie_send_timeout_seconds"].default
 
-        assert pod["terminationGracePeriodSeconds"] >= needed
+        assert pod["terminationGracePeriodSeconds"] >= before + stopping.seconds(name)
         assert bool(before) == (name in of_kind(overlay, "Service"))
 
 

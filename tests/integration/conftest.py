@@ -71,10 +71,10 @@ def consuming(bus):
     """Run a handler on a queue inside the block."""
 
     @asynccontextmanager
-    async def consume(queue, handler, *, through=None, prefetch=10):
+    async def consume(queue, handler, *, through=None, prefetch=10, drain_seconds=bus_module.DRAIN_SECONDS):
         through = through or bus
         made = subscription(queue, queue.event, handler, publisher=through.publisher, prefetch=prefetch)
-        async with through.consuming([made]) as consumer:
+        async with through.consuming([made], drain_seconds=drain_seconds) as consumer:
             await asyncio.wait_for(consumer.ready.wait(), 10)
             yield consumer
 

@@ -264,15 +264,14 @@ async def test_a_stop_finishes_what_is_in_hand(own_queue, consuming, publish, ev
     assert await waiting(own_queue.name) == 0
 
 
-async def test_what_does_not_finish_at_a_stop_comes_again(own_queue, consuming, publish, eventually, take, monkeypatch):
-    monkeypatch.setattr(bus_module, "_DRAIN_SECONDS", 0.1)
+async def test_what_does_not_finish_at_a_stop_comes_again(own_queue, consuming, publish, eventually, take):
     started = []
 
     async def handle(event):
         started.append(event)
         await asyncio.Event().wait()
 
-    async with consuming(own_queue, handle):
+    async with consuming(own_queue, handle, drain_seconds=0.1):
         sent = await publish(own_queue)
         await eventually(lambda: started)
 
@@ -280,8 +279,7 @@ async def test_what_does_not_finish_at_a_stop_comes_again(own_queue, consuming, 
     assert (json.loads(again.body)["event_id"], again.redelivered) == (str(sent.event_id), True)
 
 
-async def test_what_is_cancelled_at_a_stop_may_still_clean_up(own_queue, consuming, publish, eventually, monkeypatch):
-    monkeypatch.setattr(bus_module, "_DRAIN_SECONDS", 0.1)
+async def test_what_is_cancelled_at_a_stop_may_still_clean_up(own_queue, consuming, publish, eventually):
     started, cleaned_up = [], []
 
     async def handle(event):
@@ -292,7 +290,7 @@ async def test_what_is_cancelled_at_a_stop_may_still_clean_up(own_queue, consumi
             await asyncio.sleep(0.1)
             cleaned_up.append(event)
 
-    async with consuming(own_queue, handle):
+    async with consuming(own_queue, handle, drain_seconds=0.1):
         sent = await publish(own_queue)
         await eventually(lambda: started)
 
@@ -302,8 +300,7 @@ async def test_what_is_cancelled_at_a_stop_may_still_clean_up(own_queue, consumi
 async def test_a_handler_that_does_not_end_when_cancelled_holds_up_no_stop(
     own_queue, consuming, publish, eventually, monkeypatch
 ):
-    monkeypatch.setattr(bus_module, "_DRAIN_SECONDS", 0.1)
-    monkeypatch.setattr(bus_module, "_CANCEL_SECONDS", 0.1)
+    monkeypatch.setattr(bus_module, "CANCEL_SECONDS", 0.1)
     started, ended, go_on = [], [], asyncio.Event()
 
     async def handle(event):
@@ -313,7 +310,7 @@ async def test_a_handler_that_does_not_end_when_cancelled_holds_up_no_stop(
                 await go_on.wait()
         ended.append(event)
 
-    async with consuming(own_queue, handle):
+    async with consuming(own_queue, handle, drain_seconds=0.1):
         await publish(own_queue)
         await eventually(lambda: started)
 

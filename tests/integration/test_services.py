@@ -6,9 +6,14 @@ from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
+from serving import serving
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from reelgate_callback.app import create_app as create_callback
 from reelgate_callback.settings import Settings as CallbackSettings
+from reelgate_common.bus import Bus, Consumer
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.domain.job import JobStatus
 from reelgate_common.service import background
@@ -157,6 +162,31 @@ async def test_the_submitter_leaves_a_job_in_pending_while_the_vendor_is_away(
         assert await eventually(was_tried)
 
     assert await stored.status(job.id) in {"pending", "submitting"}
+
+
+async def test_a_stop_waits_for_the_answer_to_a_send_as_long_as_one_may_take(
+    open_service, make_job, stored, monkeypatch
+):
+    """Other handlers get less time: here none, so that nobody has to wait for the difference."""
+    monkeypatch.setitem(Bus.consuming.__wrapped__.__kwdefaults__, "drain_seconds", 0.0)
+    job = await make_job()
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(_):
+        asked.set()
+        await go_on.wait()
+        return JSONResponse({"code": 200, "msg": "success", "data": {"taskId": "task-1"}})
+
+    async def stop(self, running, *, stop=Consumer.stop):
+        go_on.set()
+        await stop(self, running)
+
+    monkeypatch.setattr(Consumer, "stop", stop)
+    async with serving(Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])])) as vendor:
+        async with open_service(create_submitter, SubmitterSettings, kie_ai_api_endpoint=vendor):
+            await asyncio.wait_for(asked.wait(), 20)
+
+        assert await stored.status(job.id) == "processing"
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), Unavailable("away")])

@@ -23,8 +23,8 @@ from reelgate_common.settings import RabbitSettings
 log = structlog.get_logger(__name__)
 
 PUBLISH_SECONDS = 5.0  # aio-pika's own timeout does not cover waiting for the connection
-_DRAIN_SECONDS = 20.0  # for handlers in hand at shutdown
-_CANCEL_SECONDS = 2.0  # for those cancelled then to clean up
+DRAIN_SECONDS = 20.0  # for handlers in hand at shutdown, unless a service needs longer
+CANCEL_SECONDS = 2.0  # for those cancelled then to clean up
 
 Handle = Callable[[AbstractIncomingMessage], Awaitable[None]]
 Heard = Callable[[bytes], None]
@@ -128,8 +128,11 @@ class Consumer(Link):
     does may be paid for. Its message is given out again meanwhile.
     """
 
-    def __init__(self, settings: RabbitSettings, name: str, subscriptions: Sequence[Subscription]) -> None:
+    def __init__(
+        self, settings: RabbitSettings, name: str, subscriptions: Sequence[Subscription], *, drain_seconds: float
+    ) -> None:
         super().__init__(settings, name)
+        self._drain_seconds = drain_seconds
         # The places outlive connections: handlers of old ones count beside those of the new.
         self._subscriptions = [(each, asyncio.Semaphore(each.prefetch)) for each in subscriptions]
         self._in_hand: set[asyncio.Task[None]] = set()
@@ -177,11 +180,11 @@ class Consumer(Link):
         """Take nothing new, finish what is in hand; what does not finish in time is cancelled and comes again."""
         self.stopping.set()
         if self._in_hand:
-            await asyncio.wait(self._in_hand, timeout=_DRAIN_SECONDS)
+            await asyncio.wait(self._in_hand, timeout=self._drain_seconds)
         for task in self._in_hand:
             task.cancel()
         if self._in_hand:
-            await asyncio.wait(self._in_hand, timeout=_CANCEL_SECONDS)
+            await asyncio.wait(self._in_hand, timeout=CANCEL_SECONDS)
         self._finished.set()
         if self.ready.is_set():
             await asyncio.wait({running}, timeout=5)
@@ -232,9 +235,11 @@ class Bus:
             yield bus
 
     @asynccontextmanager
-    async def consuming(self, subscriptions: Sequence[Subscription]) -> AsyncIterator[Consumer]:
+    async def consuming(
+        self, subscriptions: Sequence[Subscription], *, drain_seconds: float = DRAIN_SECONDS
+    ) -> AsyncIterator[Consumer]:
         """Consume inside the block; at its end take nothing new and finish what is in hand."""
-        consumer = Consumer(self._settings, f"{self._name}.consume", subscriptions)
+        consumer = Consumer(self._settings, f"{self._name}.consume", subscriptions, drain_seconds=drain_seconds)
         task = asyncio.create_task(consumer.run(), name="consumer")
         try:
             yield consumer
