@@ -5,10 +5,21 @@ cut short leaves no half a secret.
 """
 
 import os
+import re
 import secrets
+import sys
 from pathlib import Path
 
 _VOLUMES = Path("/run/secrets")
+# It stands in place of the image's own files, which is where that sends the log to the console.
+_BROKER = """\
+default_vhost = reelgate
+default_user = reelgate
+default_pass = {password}
+disk_free_limit.absolute = 1GB
+log.console = true
+log.file = false
+"""
 _GIVEN = ("KIE_AI_API_KEY", "KIE_WEBHOOK_HMAC_KEY", "CRON_SECRET")
 
 
@@ -27,16 +38,20 @@ def _once(file: Path) -> str:
     return file.read_text()
 
 
+def _check_origin(url: str) -> None:
+    """The gateway takes it for the address of its site: with anything behind the host it would answer to nothing else."""
+    if not re.fullmatch(r"https?://[\w.-]+(:\d+)?", url):
+        sys.exit(f"PUBLIC_BASE_URL is {url}: it must be https://name and nothing behind it, no path and no slash")
+
+
 def main() -> None:
-    """Make what is missing."""
+    """Refuse what cannot work; make what is missing."""
+    _check_origin(os.environ["PUBLIC_BASE_URL"])
     ours, postgres, rabbitmq = (_VOLUMES / name for name in ("reelgate", "postgres", "rabbitmq"))
     _once(_VOLUMES / "grafana" / "password")
     database = _once(postgres / "password")
     broker = _once(rabbitmq / "password")
-    _write(
-        rabbitmq / "20-reelgate.conf",
-        f"default_vhost = reelgate\ndefault_user = reelgate\ndefault_pass = {broker}\ndisk_free_limit.absolute = 1GB\n",
-    )
+    _write(rabbitmq / "20-reelgate.conf", _BROKER.format(password=broker))
     _write(ours / "DATABASE_URL", f"postgresql://reelgate:{database}@postgres:5432/reelgate")
     _write(ours / "AMQP_URL", f"amqp://reelgate:{broker}@rabbitmq:5672/reelgate")
     for name in _GIVEN:

@@ -146,7 +146,9 @@ def test_every_image_is_pinned(overlay):
     images += [one["spec"]["image"] for one in of_kind(overlay, "RabbitmqCluster").values()]
 
     for image in images:
-        assert re.search(r"@sha256:[0-9a-f]{64}$|:(?!latest$)[\w.-]+$", image), image
+        # To the patch of a release, or to the bytes: what a shorter tag means changes from one pull to the next.
+        made_here = overlay == "simulator" and image == "reelgate:trial"
+        assert made_here or re.search(r"@sha256:[0-9a-f]{64}$|:\d+\.\d+(\.\d+)?(-[\w.-]+)?$", image), image
 
 
 @each_overlay

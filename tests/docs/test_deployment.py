@@ -3,10 +3,12 @@
 import importlib.util
 import json
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
 import pytest
+import stopping
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +53,8 @@ def test_a_process_is_started_by_a_command_that_exists(name):
             cli = tomllib.loads((ROOT / "libs" / "cli" / "pyproject.toml").read_text(encoding="utf-8"))
             assert "reelgate" in cli["project"]["scripts"]
             assert command == "migrate"
+        case other:
+            pytest.fail(f"nobody knows whether {other} starts anything")
 
 
 @each_of_ours
@@ -82,6 +86,7 @@ def test_the_gateway_is_the_only_public_one_and_leads_to_services_there_are():
     assert public == {"gateway"}
     assert set(re.findall(r"reverse_proxy (\w+):8000", routes)) == {"api", "callback"}
     assert re.search(r"handle /api/video/kie-ai-callback \{[^}]*\}\s+reverse_proxy callback:8000", routes)
+    assert routes.count("lb_try_duration") == routes.count("reverse_proxy") == 2  # none fails while one is replaced
     assert "path /metrics /healthz /readyz" in routes
 
 
@@ -112,7 +117,7 @@ def test_a_part_that_dies_is_restarted_unless_it_runs_once(name):
 def test_no_container_takes_more_than_its_share(name):
     limits = SERVICES[name]["deploy"]["resources"]["limits"]
 
-    assert limits.keys() == {"cpus", "memory"}
+    assert limits.keys() == {"memory"}  # more cores than a host has would be refused, and any host may have one
     assert SERVICES[name]["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
     assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
 
@@ -121,6 +126,18 @@ def test_no_container_takes_more_than_its_share(name):
 def test_ours_need_no_privilege_and_write_nothing(name):
     assert SERVICES[name]["read_only"] is True
     assert SERVICES[name]["cap_drop"] == ["ALL"]
+
+
+@pytest.mark.parametrize("name", [*GATEWAY, "simulator"])
+def test_a_stop_has_the_time_that_it_may_take(name):
+    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= stopping.seconds(name)
+
+
+def test_the_database_has_a_connection_for_every_worker_that_one_host_is_likely_to_run():
+    (most,) = re.findall(r"max_connections=(\d+)", " ".join(SERVICES["postgres"]["command"]))
+    pool = settings_of("api").model_fields["database_pool_size"].default
+
+    assert int(most) >= pool * (8 + 8)  # eight workers, the other three twice, and commands
 
 
 @each
@@ -155,7 +172,17 @@ def test_the_simulators_settings_are_settings():
         r"^([A-Z_]+)=", (ROOT / "deploy/compose/simulator.env").read_text(encoding="utf-8"), re.MULTILINE
     )
 
-    assert all(re.search(rf"^#?{name}=", example, re.MULTILINE) for name in given)
+    assert all(re.search(rf"^#?{name}=", example, re.MULTILINE) for name in given if not name.startswith("COMPOSE_"))
+
+
+def test_the_trial_leaves_the_data_of_production_alone():
+    text = (ROOT / "deploy/compose/simulator.env").read_text(encoding="utf-8")
+    guide = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
+    (project,) = re.findall(r"^COMPOSE_PROJECT_NAME=(.+)$", text, re.MULTILINE)
+
+    assert project != COMPOSE["name"]
+    removed = re.findall(r"docker volume rm (.+)$", guide, re.MULTILINE)
+    assert removed == [" ".join(f"{COMPOSE['name']}_{volume}" for volume in ("postgres", "rabbitmq"))]
 
 
 def test_servers_have_a_pinned_major_version_and_keep_their_data():
@@ -193,6 +220,65 @@ def test_the_image_runs_as_nobody_special_and_without_a_shell():
     assert json.loads(command[1]) == ["python", "-m", "reelgate_api"]
     assert json.loads(check[1])[:2] == ["python", "-c"]
     compile(json.loads(check[1])[2], "HEALTHCHECK", "exec")
+
+
+# What `secrets` makes ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_secrets(tmp_path, monkeypatch):
+    """Run it as the container does; where it puts things."""
+    code = runpy.run_path(str(ROOT / "deploy/compose/make_secrets.py"))
+    for name in ("reelgate", "grafana", "postgres", "rabbitmq"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setitem(code["main"].__globals__, "_VOLUMES", tmp_path)
+    monkeypatch.setenv("KIE_AI_API_KEY", "key")
+
+    def make(origin="https://your.name"):
+        monkeypatch.setenv("PUBLIC_BASE_URL", origin)
+        code["main"]()
+        return tmp_path
+
+    return make
+
+
+def test_each_start_finds_the_secrets_of_the_first(make_secrets):
+    def all_of(folder):
+        return {path: path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()}
+
+    first = all_of(make_secrets())
+
+    assert all_of(make_secrets()) == first
+    assert {path.name for path in first} >= {"DATABASE_URL", "AMQP_URL", "KIE_AI_API_KEY", "CRON_SECRET"}
+
+
+def test_the_broker_speaks_to_the_console(make_secrets):
+    """Its image says so in files that ours stand in place of."""
+    told = (make_secrets() / "rabbitmq" / "20-reelgate.conf").read_text(encoding="utf-8")
+
+    assert SERVICES["rabbitmq"]["environment"]["RABBITMQ_CONFIG_FILES"] == "/run/secrets/rabbitmq/*.conf"
+    assert {"log.console = true", "log.file = false"} <= set(told.splitlines())
+
+
+@pytest.mark.parametrize("origin", ["https://your.name", "http://localhost:8080"])
+def test_an_origin_is_a_scheme_and_a_name(make_secrets, origin):
+    assert (make_secrets(origin) / "reelgate" / "DATABASE_URL").exists()
+
+
+@pytest.mark.parametrize("origin", ["https://your.name/", "https://your.name/videos", "your.name", "https://a,https://b"])
+def test_what_the_gateway_could_not_serve_is_refused_in_one_line(make_secrets, origin):
+    with pytest.raises(SystemExit) as refused:
+        make_secrets(origin)
+
+    assert str(refused.value).startswith(f"PUBLIC_BASE_URL is {origin}: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_the_origin_is_looked_at_before_anything_starts():
+    assert SERVICES["secrets"]["environment"]["PUBLIC_BASE_URL"] == SERVICES["gateway"]["environment"]["PUBLIC_BASE_URL"]
+
+
+# The lock ---------------------------------------------------------------------------------------------
 
 
 def locked(name):
