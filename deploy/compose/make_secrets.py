@@ -39,7 +39,7 @@ def _once(file: Path) -> str:
 
 
 def _check_origin(url: str) -> None:
-    """The gateway takes it for the address of its site: with anything behind the host it would answer to nothing else."""
+    """The gateway takes it for its own address: with a path behind the name it would answer to nothing else."""
     if not re.fullmatch(r"https?://[\w.-]+(:\d+)?", url):
         sys.exit(f"PUBLIC_BASE_URL is {url}: it must be https://name and nothing behind it, no path and no slash")
 

@@ -28,10 +28,10 @@ async def test_jobs_that_nobody_takes(rig, film):
 
 async def test_jobs_that_were_sent_late(rig, film):
     rig.command("pause", "--reason", "so that a job waits")
-    [job_id] = await rig.jobs(1)
+    ids = await rig.jobs(6)
     await rig.sql("UPDATE video_jobs SET created_at = created_at - interval '2 min' WHERE completed_at IS NULL")
     rig.command("resume")
-    await rig.reached(job_id, "completed")
+    await rig.all_reached(ids, "completed")
     await film.shows("reelgate_send_wait_seconds_sum", 100)
 
     await film.fires("ReelgateSendSlow ticket")
@@ -66,7 +66,7 @@ async def test_a_day_that_cost_enough(rig, film):
     one = "WHERE id = (SELECT id FROM job_attempts ORDER BY id LIMIT 1)"
     await rig.sql(f"UPDATE job_attempts SET vendor_cost = 1000000 {one}")
     ids = await rig.jobs(1)
-    await film.shows("reelgate_vendor_spend_capped")
+    await film.shows("reelgate_vendor_spend_capped", job="reelgate-api")
     await rig.sql(f"UPDATE job_attempts SET vendor_cost = 0 {one}")
     await rig.all_reached(ids, "completed")
 

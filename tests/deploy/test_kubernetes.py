@@ -7,11 +7,11 @@ import re
 import kubernetes_validate
 import prometheus_rule
 import pytest
+import stopping
 import yaml
 from cloudcoil.models.keda import v1alpha1 as keda
 from cloudcoil.models.prometheus_operator import v1 as prometheus
 from manifests import GATEWAY, K8S, OVERLAYS, cannot_render, matches, of_kind, pods, rendered
-import stopping
 from operator_resources import KINDS
 
 from reelgate_common import topology
@@ -161,7 +161,7 @@ def test_every_process_is_probed(overlay):
 
         assert {probe["httpGet"]["port"] for probe in probes if "httpGet" in probe} <= ports
         if name in GATEWAY:
-            # What callers reach answers for itself while a server is away: taken out, all of them at once, it could not.
+            # What callers reach answers for itself while a server is away: taken out, all at once, it could not.
             ready = "/healthz" if name in of_kind(overlay, "Service") else "/readyz"
             assert paths == ["/healthz", "/healthz", ready]
 

@@ -222,6 +222,40 @@ def test_the_image_runs_as_nobody_special_and_without_a_shell():
     compile(json.loads(check[1])[2], "HEALTHCHECK", "exec")
 
 
+# What Prometheus is told -------------------------------------------------------------------------------
+
+PROMETHEUS = ROOT / "deploy" / "observability" / "prometheus"
+SCRAPED = {
+    one["job_name"]: one for one in yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text("utf-8"))["scrape_configs"]
+}
+
+
+@pytest.mark.parametrize("name", GATEWAY)
+def test_each_process_is_scraped_by_its_name_and_port(name):
+    (found,) = SCRAPED[f"reelgate-{name}"]["dns_sd_configs"]
+
+    assert (found["names"], str(found["port"])) == ([name], SERVICES[name]["environment"]["HTTP_PORT"])
+    assert set(SERVICES[name]["networks"]) & set(SERVICES["prometheus"]["networks"])
+
+
+def test_the_broker_is_scraped_where_its_plugin_listens():
+    (found,) = SCRAPED["rabbitmq"]["static_configs"]
+
+    assert found["targets"] == ["rabbitmq:15692"]
+    assert set(SERVICES["rabbitmq"]["networks"]) & set(SERVICES["prometheus"]["networks"])
+
+
+def test_the_rules_know_the_jobs_that_there_are():
+    rules = "\n".join(path.read_text(encoding="utf-8") for path in PROMETHEUS.glob("rules/*.yml"))
+    (pattern,) = set(re.findall(r'job=~"([^"]+)"', rules))
+
+    ours = {name for name in SCRAPED if name.startswith("reelgate-")}
+    assert set(SCRAPED) == ours | {"rabbitmq"}
+    assert ours == {f"reelgate-{name}" for name in GATEWAY} == set(re.findall(r'absent\(up\{job="([^"]+)"\}\)', rules))
+    assert all(re.fullmatch(pattern, name) for name in ours)
+    assert set(re.findall(r'job="([^"]+)"', rules)) <= ours
+
+
 # What `secrets` makes ---------------------------------------------------------------------------------
 
 
@@ -265,7 +299,9 @@ def test_an_origin_is_a_scheme_and_a_name(make_secrets, origin):
     assert (make_secrets(origin) / "reelgate" / "DATABASE_URL").exists()
 
 
-@pytest.mark.parametrize("origin", ["https://your.name/", "https://your.name/videos", "your.name", "https://a,https://b"])
+@pytest.mark.parametrize(
+    "origin", ["https://your.name/", "https://your.name/videos", "your.name", "https://a,https://b"]
+)
 def test_what_the_gateway_could_not_serve_is_refused_in_one_line(make_secrets, origin):
     with pytest.raises(SystemExit) as refused:
         make_secrets(origin)
@@ -275,7 +311,9 @@ def test_what_the_gateway_could_not_serve_is_refused_in_one_line(make_secrets, o
 
 
 def test_the_origin_is_looked_at_before_anything_starts():
-    assert SERVICES["secrets"]["environment"]["PUBLIC_BASE_URL"] == SERVICES["gateway"]["environment"]["PUBLIC_BASE_URL"]
+    assert (
+        SERVICES["secrets"]["environment"]["PUBLIC_BASE_URL"] == SERVICES["gateway"]["environment"]["PUBLIC_BASE_URL"]
+    )
 
 
 # The lock ---------------------------------------------------------------------------------------------

@@ -35,6 +35,19 @@ def test_the_page_is_as_the_code_makes_it():
     )
 
 
+def test_no_page_names_a_metric_that_nobody_exports():
+    root = GRAFANA.parents[2]
+    ours = {path.name for path in root.glob("*/*/reelgate_*")}
+    pages = [*root.glob("docs/**/*.md"), *root.glob("*.md"), root / "deploy" / "README.md"]
+    for page in pages:
+        named = re.findall(r"`(reelgate_[a-z_]+)(?=[`{ ])", page.read_text(encoding="utf-8"))
+        assert set(named) <= metrics_page.samples().keys() | histograms() | ours, page
+
+
+def histograms():
+    return {metric._name for metric in metrics_page.families() if metric._type == "histogram"}
+
+
 def test_a_dashboard_is_as_its_list_makes_it():
     assert set(DASHBOARDS) == set(MAKE["DASHBOARDS"])
     for uid in DASHBOARDS:

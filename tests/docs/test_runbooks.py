@@ -17,6 +17,7 @@ from reelgate_common.domain.job import FailureCode, JobStatus, SendOutcome
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "observability" / "prometheus"
 RUNBOOKS = ROOT / "docs" / "runbooks"
+LOOPS = "services/reconciler/reelgate_reconciler/loops.py"
 RULES = [
     rule
     for file in sorted((PROMETHEUS / "rules").glob("*.yml"))
@@ -111,6 +112,50 @@ def test_every_page_has_its_alert_and_the_list_has_all():
     assert {name: set(words.split(", ")) for name, file, words in listed if name == file} == severities
 
 
+def test_every_alert_is_made_to_fire_by_a_test():
+    tests = ROOT / "tests" / "alerts"
+    fired = set()
+    for path in tests.glob("test_*.py"):
+        for call in re.findall(r"\.fires\((.*?)\)\n", path.read_text(encoding="utf-8"), re.DOTALL):
+            fired |= {tuple(words.split()) for words in re.findall(r'"(Reelgate\w+ \w+)"', call)}
+    for path in tests.glob("*_test.yml"):
+        for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]:
+            for one in test["alert_rule_test"]:
+                fired |= {(one["alertname"], expected["exp_labels"]["severity"]) for expected in one["exp_alerts"]}
+
+    assert fired == {(alert["alert"], alert["labels"]["severity"]) for alert in ALERTS}
+
+
+def test_the_list_of_passes_is_that_of_the_reconciler():
+    """Copies of videos are watched by their age: one may take long."""
+    passes = set(re.findall(r'every\([\w.]+, "(\w+)"', (ROOT / LOOPS).read_text(encoding="utf-8")))
+    page = (RUNBOOKS / "ReelgatePassStopped.md").read_text(encoding="utf-8")
+
+    assert len(passes) > 10
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == passes - {"copy_videos"}
+
+
+def test_what_a_page_divides_or_compares_has_the_same_labels_on_both_sides():
+    """A metric as it is has the labels of its process; a sum has none: between them there is no answer, ever."""
+    for page in PAGES:
+        for expression in expressions(page.read_text(encoding="utf-8")):
+            for left, right in re.findall(r"^(.+) [/<>*-] (.+)$", expression):
+                assert re.match(r"\w+( by \([^)]*\))? ?\(", left.strip("( ")), f"{page.stem}: {expression}"
+                assert re.match(r"\w+( by \([^)]*\))? ?\(|[\d.]+$", right.strip("( ")), f"{page.stem}: {expression}"
+
+
+def test_what_leads_to_a_place_can_be_run():
+    text = (RUNBOOKS / "README.md").read_text(encoding="utf-8")
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    (look,) = re.findall(r"^look='(.*?)'$", text, re.MULTILINE | re.DOTALL)
+
+    compile(look, "look", "exec")
+    named = set(re.findall(r"docker compose (?:exec|run --rm|restart|logs --tail 100) (\w+)", text))
+    assert named - {"SERVICE"} == {"reelgate", "postgres", "rabbitmq"} <= set(compose)
+    for page in PAGES:
+        assert "curl" not in page.read_text(encoding="utf-8").replace("curl -i -X POST PUBLIC_BASE_URL", ""), page.stem
+
+
 @each_page
 def test_a_page_has_its_form(page):
     text = page.read_text(encoding="utf-8")
@@ -164,5 +209,8 @@ def test_the_burn_rates_are_those_of_the_page():
             rule = burning[name, long]
             limits = re.findall(r"bad_ratio_rate(\w+) > ([\d.]+) \* ([\d.]+)", rule["expr"])
             assert [limit[:2] for limit in limits] == [(long, rate), (short, rate)]
+            assert re.search(
+                rf"and reelgate:\w+:bad_ratio_rate{long} \* sum\(increase\(.*\[{long}\]\)\) > 4\n", rule["expr"]
+            )
             assert {float(budget) for *_, budget in limits} == {round(1 - objective / 100, 6)}
             assert (rule["for"], rule["labels"]["severity"]) == (hold, severity)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 import signal
@@ -13,15 +14,18 @@ import aio_pika
 import httpx
 import pytest
 from api_client import api_settings, opened
+from fault_proxy import FaultProxy
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
+from yarl import URL
 
 from reelgate_common import settlement, topology
-from reelgate_common.bus import Bus
+from reelgate_common.bus import Bus, Depth
 from reelgate_common.db import Database
+from reelgate_common.domain.errors import Unavailable
 from reelgate_common.domain.job import FailureCode, JobStatus
 from reelgate_common.kie.answers import Failed, Succeeded
-from reelgate_common.settings import PostgresSettings
+from reelgate_common.settings import PostgresSettings, RabbitSettings
 from reelgate_common.verification import Verifier
 from reelgate_reconciler.measures import Measures
 from reelgate_reconciler.settings import Settings
@@ -181,6 +185,39 @@ async def test_queues_tell_their_messages_and_consumers(measures, channel):
     assert sample("queue_consumers", queue=topology.JOB_REQUESTED.retry_name) == 1
     assert sample("queue_consumers", queue=topology.JOB_REQUESTED.name) == 0
     await queue.cancel(tag)
+
+
+async def test_what_cannot_be_seen_any_more_is_not_shown(database_url, broker, make_job, channel, eventually):
+    """Another replica may see it: the last that this one saw would be taken for as true."""
+    await make_job()
+    url = URL(database_url)
+    async with FaultProxy.open(url.host, url.port or 5432) as line, Bus.open(broker, "test") as bus:
+        settings = PostgresSettings(database_url=str(url.with_host("127.0.0.1").with_port(line.port)))
+        async with Database.open(settings) as db:
+            measures = Measures(db, bus, Settings(**NEEDED))
+            await measures.run_once()
+            assert (sample("jobs", state="pending"), sample("outbox_rows")) == (1, 1)
+            line.refuse()
+            with pytest.raises(Unavailable):
+                await measures.run_once()
+
+    assert REGISTRY.get_sample_value("reelgate_jobs", {"state": "pending"}) is None
+    assert math.isnan(sample("outbox_rows"))
+    assert sample("queue_messages", queue=topology.JOB_REQUESTED.name) is not None  # the broker is seen as before
+
+
+async def test_a_broker_that_is_away_or_has_lost_a_queue_is_not_shown_as_it_was(db, monkeypatch):
+    async def seen(_, names):
+        return told
+
+    monkeypatch.setattr(Bus, "depths", seen)
+    measures = Measures(db, Bus(RabbitSettings(amqp_url="amqp://nowhere"), "test"), Settings(**NEEDED))
+    queue = topology.JOB_REQUESTED.name
+    for told, error in (({queue: Depth(3, 1)}, None), ({}, None), ({queue: Depth(3, 1)}, None), (None, Unavailable)):
+        with pytest.raises(error) if error else contextlib.nullcontext():
+            await measures.run_once()
+        assert REGISTRY.get_sample_value("reelgate_queue_messages", {"queue": queue}) == (3 if told else None)
+        assert math.isnan(sample("parked_messages")) == (told is None)
 
 
 # How long things take -------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import time
 from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from serving import serving
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -203,6 +205,18 @@ async def test_a_pass_that_fails_does_not_end_the_loop(eventually, error):
     await asyncio.wait({running})
 
     assert running.cancelled()
+
+
+async def test_a_pass_that_never_comes_to_its_end_is_missed_from_its_beginning_on(eventually):
+    def last_pass():
+        return REGISTRY.get_sample_value("reelgate_last_pass_timestamp_seconds", {"task": "hanging"})
+
+    running = asyncio.create_task(loops.every(1, "hanging", asyncio.Event().wait))
+    await eventually(last_pass)
+    running.cancel()
+    await asyncio.wait({running})
+
+    assert time.time() - last_pass() < 60
 
 
 async def test_a_stop_ends_a_task_that_swallowed_the_first_cancellation():

@@ -308,3 +308,16 @@ async def test_a_balance_that_is_not_told_leaves_the_last_one(db, stored):
     await watch.run_once()
 
     assert (account.asked, gauge("_credits")) == (2, 70)
+
+
+async def test_the_days_limit_is_shown_by_whoever_looks_and_no_longer_than_it_lasts(db, stored):
+    async def shown():
+        async with db.connection() as connection:
+            await breaker.trouble(connection)
+        return REGISTRY.get_sample_value("reelgate_vendor_spend_capped")
+
+    await stored.run("UPDATE vendor_account SET capped_at = now()")
+    assert await shown() == 1
+
+    await stored.run("UPDATE vendor_account SET capped_at = now() - interval '1 day'")
+    assert await shown() == 0

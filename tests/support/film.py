@@ -22,7 +22,7 @@ _READ = {"up", *re.findall(r"\breelgate_\w+", "\n".join(path.read_text(encoding=
 _PASS = "reelgate_last_pass_timestamp_seconds"
 _WAITING = "reelgate_pool_waiting"
 _DATABASE = "reelgate_database_up"
-_STOPS = ("reelgate_breaker_open", "reelgate_sends_paused")
+_STOPS = ("reelgate_breaker_open", "reelgate_sends_paused", "reelgate_vendor_spend_capped")
 _MINUTES_BEFORE = 20
 _MINUTES_AFTER = 45  # longer than any alert waits, but those of the slowest burn
 _EVER_FIRED = 'group by (alertname, severity) (last_over_time(ALERTS{alertstate="firing"}[2h]))'

@@ -13,7 +13,7 @@ _HEAD = """# Metrics
 Every process shows its own at `/metrics`, on the port it serves; of several workers (`API_WORKERS`), whichever is asked tells the numbers of all. Made from the code, where each has its one place: `reelgate_common/metrics.py`.
 
 - **Counters** count from the start of a process: look at their rate, and add the processes up.
-- **Gauges of the whole** are told alike by every process that looks: take the `max`. Those the reconciler counts come from one pass each `MEASURE_SECONDS`; `reelgate_last_pass_timestamp_seconds` says whether it still passes, and counts end at 10,000.
+- **Gauges of the whole** are told alike by every process that looks: take the `max`. Those the reconciler counts come from one pass each `MEASURE_SECONDS`; `reelgate_last_pass_timestamp_seconds` says whether it still passes, and counts end at 10,000. What it cannot see any more it does not show.
 - **Gauges of a process** are to be added up: `pool_*`, `live_streams`; of `reelgate_database_up` the least counts.
 - Labels have few values, known beforehand: routes by their template, codes by a list. No id, wallet or URL is ever one.
 - With several workers there are no `process_*` and `python_*` metrics.

@@ -36,8 +36,9 @@ def _rate(metric: str, *, by: str, where: str = "") -> dict[str, str]:
     return {f"{{{{{by}}}}}": f"sum by ({by}) (rate(reelgate_{metric}{where}[{_RATE}]))"}
 
 
-_ACCEPT = '{method="POST", route=~"/api/video/generate|/v1/videos"}'
-_ACCEPT_BAD = '{method="POST", route=~"/api/video/generate|/v1/videos", status=~"5.."}'
+_ACCEPT = '{method="POST", route=~"/api/video/generate|/api/video/jobs/.+/(extend|upgrade)|/v1/videos"}'
+_ACCEPT_BAD = _ACCEPT.replace("}", ', status=~"5.."}')
+_API = '{job="reelgate-api"}'  # it looks each second; others know what they last saw
 _RED_ABOVE_0 = (("green", None), ("red", 1.0))
 
 DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
@@ -46,10 +47,11 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
         [
             Panel(
                 "Accepted without error",
-                "Share of requests for a video that were not answered with 5xx. Objective: 99.9 %.",
+                "Share of requests for a video that were not answered with 5xx, `queue_full` apart. Objective: 99.9 %.",
                 "percentunit",
                 {
-                    "": f"1 - (sum(rate(reelgate_http_requests_total{_ACCEPT_BAD}[$__range])) or vector(0))"
+                    "": f"1 - ((sum(rate(reelgate_http_requests_total{_ACCEPT_BAD}[$__range]))"
+                    " - sum(rate(reelgate_queue_full_total[$__range]))) or vector(0))"
                     f" / sum(rate(reelgate_http_requests_total{_ACCEPT}[$__range]))"
                 },
                 kind="stat",
@@ -60,8 +62,8 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 "1: jobs go to Kie.ai. 0: the breaker is open, they are paused, or the day's credits are spent.",
                 "none",
                 {
-                    "": "1 - clamp_max(max(reelgate_breaker_open) + max(reelgate_sends_paused)"
-                    " + max(reelgate_vendor_spend_capped), 1)"
+                    "": f"1 - clamp_max(max(reelgate_breaker_open{_API}) + max(reelgate_sends_paused{_API})"
+                    f" + max(reelgate_vendor_spend_capped{_API}), 1)"
                 },
                 kind="stat",
                 limits=(("red", None), ("green", 1.0)),
@@ -122,6 +124,24 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
             Panel(
                 "Failures", "Jobs that ended without a video, by reason.", "ops", _rate("job_failures_total", by="code")
             ),
+            Panel(
+                "Refunds that are due",
+                "Jobs that are over and not refunded yet, and for how long the oldest.",
+                "none",
+                {"due": "max(reelgate_refunds_due)", "oldest, seconds": "max(reelgate_oldest_refund_due_seconds)"},
+            ),
+            Panel(
+                "Copies of videos",
+                "Tries to copy a video to our bucket, by what came of it.",
+                "ops",
+                _rate("custody_copies_total", by="outcome"),
+            ),
+            Panel(
+                "Videos not copied yet",
+                "Age of the oldest. Kie.ai deletes it after 14 days.",
+                "s",
+                {"oldest": "max(reelgate_custody_oldest_due_seconds)"},
+            ),
         ],
     ),
     "vendor": (
@@ -136,6 +156,12 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 "Answers to record-info. NotYet: not known yet, or not understood.",
                 "ops",
                 _rate("vendor_answers_total", by="kind", where='{call="record-info"}'),
+            ),
+            Panel(
+                "Questions put off",
+                "Questions that found no place in what Kie.ai takes a second.",
+                "ops",
+                {"put off": f"sum(rate(reelgate_queries_put_off_total[{_RATE}]))"},
             ),
             Panel("Time of a send", "How long Kie.ai took to answer a send.", "s", _percentiles("send_seconds")),
             Panel(
@@ -167,9 +193,9 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 "1 while the breaker is open, sends are paused, the day's credits are spent, or little is left.",
                 "none",
                 {
-                    "breaker": "max(reelgate_breaker_open)",
-                    "paused": "max(reelgate_sends_paused)",
-                    "capped": "max(reelgate_vendor_spend_capped)",
+                    "breaker": f"max(reelgate_breaker_open{_API})",
+                    "paused": f"max(reelgate_sends_paused{_API})",
+                    "capped": f"max(reelgate_vendor_spend_capped{_API})",
                     "balance low": "max(reelgate_vendor_balance_low)",
                 },
             ),
@@ -188,7 +214,7 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 "Consumers",
                 "Who takes from each queue. A work queue with none stands still.",
                 "none",
-                {"{{queue}}": 'min by (queue) (reelgate_queue_consumers{queue!~".*retry"})'},
+                {"{{queue}}": 'min by (queue) (reelgate_queue_consumers{queue!~".*[.]retry|.*[.]parked[.].*"})'},
             ),
             Panel(
                 "Set aside",
@@ -228,6 +254,18 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                     "{{job}} used": "sum by (job) (reelgate_pool_used)",
                     "{{job}} waiting": "sum by (job) (reelgate_pool_waiting)",
                 },
+            ),
+            Panel(
+                "Database",
+                "1 while the database answers every process of a service.",
+                "none",
+                {"{{job}}": "min by (job) (reelgate_database_up)"},
+            ),
+            Panel(
+                "Spans lost",
+                "Spans that the trace collector did not take.",
+                "ops",
+                {"lost": f"sum(rate(reelgate_spans_lost_total[{_RATE}]))"},
             ),
             Panel(
                 "Passes",

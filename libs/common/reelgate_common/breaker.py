@@ -46,6 +46,7 @@ async def trouble(connection: Connection) -> Trouble | None:
     )
     assert row is not None  # noqa: S101 -- the one row is made with the table
     _show(row)
+    metrics.vendor_capped.set(int(row["capped_at"] is not None))
     if row["paused_at"]:
         return Trouble(f"paused by an operator: {row['pause_reason']}", row["paused_at"])
     if row["failures"]:

@@ -72,12 +72,11 @@ spans_lost = Counter("reelgate_spans_lost_total", "Spans that the trace collecto
 http_requests = Counter(
     "reelgate_http_requests_total", "HTTP requests answered, by route and status.", ["method", "route", "status"]
 )
+queue_full = Counter("reelgate_queue_full_total", "Requests for a job refused because of MAX_QUEUED.")
 http_request_seconds = Histogram(
     "reelgate_http_request_seconds", "Time to an answer's first byte.", ["method", "route"], buckets=_REQUEST_SECONDS
 )
-database_up = Gauge(
-    "reelgate_database_up", "1 while the database answers this process.", multiprocess_mode="livemin"
-)
+database_up = Gauge("reelgate_database_up", "1 while the database answers this process.", multiprocess_mode="livemin")
 pool_used = _share("reelgate_pool_used", "Database connections in use.")
 pool_size = _share("reelgate_pool_size", "Database connections there may be.")
 pool_waiting = _share("reelgate_pool_waiting", "Who waits for a database connection.")
@@ -120,7 +119,9 @@ window_allowed = _fact("reelgate_send_window_allowed", "Sends that Kie.ai takes 
 queue_messages = _fact("reelgate_queue_messages", "Messages ready in each queue.", ["queue"])
 queue_consumers = _fact("reelgate_queue_consumers", "Consumers of each queue.", ["queue"])
 parked_messages = _fact("reelgate_parked_messages", "Messages put aside for an operator.")
-last_pass = _fact("reelgate_last_pass_timestamp_seconds", "When a periodic task last did its work.", ["task"])
+last_pass = _fact(
+    "reelgate_last_pass_timestamp_seconds", "When a periodic task last did its work, or began to try.", ["task"]
+)
 custody_copies = Counter(
     "reelgate_custody_copies_total", "Tries to copy a video to the operator's bucket, by what came of it.", ["outcome"]
 )

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from reelgate_common import metrics
 from reelgate_common.db import Connection
 
 CAPPED = "the day's limit of spending at Kie.ai is reached (KIE_DAILY_CREDITS)"
@@ -37,7 +36,6 @@ async def set_capped(tx: Connection, *, capped: bool) -> None:
         """,
         capped,
     )
-    metrics.vendor_capped.set(int(capped))
 
 
 async def may_look(tx: Connection, *, every: timedelta) -> bool:

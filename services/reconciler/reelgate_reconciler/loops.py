@@ -54,6 +54,7 @@ def build_custody(keeper: Keeper, copier: Copier | None, settings: Settings) -> 
 async def every(seconds: float, name: str, run_once: Pass) -> None:
     """Run a pass until cancelled; one that fails is logged and counted, and the next comes in its time."""
     failures = metrics.loop_failures.labels(name)  # from now on it is shown, at 0
+    metrics.last_pass.labels(name).set_to_current_time()  # one that never comes to its end is missed from here on
     while True:
         try:
             count = await run_once()

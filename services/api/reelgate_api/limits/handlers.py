@@ -7,6 +7,7 @@ from reelgate_api.limits import repository
 from reelgate_api.limits.queue_watch import QueueWatch
 from reelgate_api.limits.repository import Taken
 from reelgate_api.settings import Settings
+from reelgate_common import metrics
 from reelgate_common.auth import Caller
 from reelgate_common.db import Database
 from reelgate_common.domain.errors import QueueFull, RateLimited
@@ -31,6 +32,7 @@ class Limiter:
         QueueFull and RateLimited: not admitted, and not counted either. Without limits nothing is asked.
         """
         if self.queue.is_full:
+            metrics.queue_full.inc()  # a 503 that the operator asked for: it counts against no objective
             raise QueueFull(retry_seconds=QUEUE_RETRY_SECONDS)
         limits = self._limits(caller, wallet)
         return await self.count(limits) if limits else ()
