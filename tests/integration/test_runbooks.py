@@ -37,4 +37,4 @@ async def test_a_recovered_job_is_found_by_the_deadline_that_had_ended_it(make_j
     )
     (by_deadline,) = (one for name, one in STATEMENTS.items() if name.startswith("ReelgateLateVideos"))
 
-    assert [tuple(row) for row in await stored.rows(by_deadline)] == [("processing_timeout", 1)]
+    assert [tuple(row.values()) for row in await stored.rows(by_deadline)] == [("processing_timeout", 1)]
