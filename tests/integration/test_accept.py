@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 
+import asyncpg
 import pytest
 
 from reelgate_api.accepting import handlers, repository
@@ -14,6 +15,7 @@ from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings
 from reelgate_common.auth import ANYONE, Caller
 from reelgate_common.domain.errors import (
+    Busy,
     IdempotencyMismatch,
     InsufficientCredits,
     InvalidInput,
@@ -155,22 +157,27 @@ async def test_one_owners_key_for_another_wallet_is_another_body(accept, fund):
         await accept(key="k", caller=caller, wallet_address="b")
 
 
-async def test_concurrent_requests_with_one_key_make_one_job(accept, fund, stored):
+async def test_concurrent_requests_with_one_key_make_one_job(accept, open_acceptor, fund, stored):
     await fund()
+    processes = open_acceptor(), open_acceptor()
 
-    accepted = await asyncio.gather(*(accept(key="k") for _ in range(12)))
+    accepted = await asyncio.gather(*(accept(key="k", acceptor=processes[n % 2]) for n in range(12)))
 
     assert len({one.job_id for one in accepted}) == 1
     assert await stored.balance() == 96
 
 
-async def test_a_thousand_jobs_at_once_cost_exactly_what_the_balance_covers(accept, fund, stored):
+@pytest.mark.parametrize("processes", [1, 2, 20])
+async def test_a_thousand_jobs_at_once_cost_exactly_what_the_balance_covers(
+    accept, open_acceptor, fund, stored, processes
+):
     await fund(amount=400)
+    acceptors = [open_acceptor() for _ in range(processes)]
 
     async def ask(n):
         while True:
             try:
-                await accept(key=f"k{n}")
+                await accept(key=f"k{n}", acceptor=acceptors[n % processes])
             except InsufficientCredits:
                 return False
             except Unavailable:  # no connection was free in time: come back, as a caller is told to
@@ -255,6 +262,39 @@ async def test_a_wallet_that_is_held_is_waited_for_by_its_own_jobs_only(together
     assert len({one.job_id for one in await asyncio.gather(*asked)}) == 10
 
 
+async def test_a_key_that_is_held_elsewhere_keeps_no_neighbour_waiting(together, fund, stored, database_url):
+    """As by a process that stands still after it wrote the key."""
+    for wallet in ("a", "b", "c"):
+        await fund(wallet)
+    holder = await asyncpg.connect(database_url)
+    await holder.execute(
+        "BEGIN; INSERT INTO idempotency_keys (owner, key, request_hash, job_id)"
+        " VALUES ('wallet:b', 'k', '', gen_random_uuid())"
+    )
+    try:
+        first, held_up, last = await together(*({"wallet_address": wallet, "key": "k"} for wallet in ("a", "b", "c")))
+    finally:
+        await holder.close()
+
+    assert isinstance(held_up, Busy)
+    assert [await stored.status(one.job_id) for one in (first, last)] == ["pending", "pending"]
+    assert [await stored.balance(wallet) for wallet in ("a", "b", "c")] == [96, 100, 96]
+
+
+async def test_processes_that_want_the_same_wallets_get_them_all(accept, open_acceptor, fund, stored):
+    wallets = [f"wallet-{n}" for n in range(20)]
+    for wallet in wallets:
+        await fund(wallet, 1000)
+    processes = open_acceptor(), open_acceptor(), open_acceptor()
+
+    accepted = await asyncio.gather(
+        *(accept(acceptor=processes[n % 3], wallet_address=wallets[n * 7 % 20], key=f"k{n}") for n in range(300))
+    )
+
+    assert len({one.job_id for one in accepted}) == await stored.count("video_jobs") == 300
+    assert await stored.books_balance()
+
+
 async def test_a_wallet_nobody_knows_fails_none_of_those_it_came_with(together, fund, stored):
     await fund("known")
 
@@ -298,10 +338,10 @@ async def test_each_of_many_at_once_is_told_what_came_of_its_own(together, fund,
     assert await stored.books_balance()
 
 
-async def test_a_wallet_with_credit_for_ten_gets_ten_of_a_hundred(accept, fund, stored):
+async def test_a_wallet_with_credit_for_ten_gets_ten_of_a_hundred(together, fund, stored):
     await fund(amount=43)
 
-    results = await asyncio.gather(*(accept() for _ in range(100)), return_exceptions=True)
+    results = await together(*({} for _ in range(100)))
 
     assert sum(isinstance(result, handlers.Accepted) for result in results) == 10
     assert sum(isinstance(result, InsufficientCredits) for result in results) == 90

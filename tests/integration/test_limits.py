@@ -110,6 +110,16 @@ async def test_what_is_left_is_told_with_each_answer(open_api, make_key, fund):
     assert answers[-1].headers["ratelimit"].endswith(f";t={answers[-1].headers['retry-after']}")
 
 
+async def test_what_is_left_is_told_to_each_of_those_that_come_together(open_api, fund):
+    await fund(amount=1000)
+
+    async with open_api(rate_limit_per_wallet=50) as api:
+        answers = await asyncio.gather(*(ask(api) for _ in range(40)))
+
+    left = [int(re.search(r"r=(\d+)", answer.headers["ratelimit"])[1]) for answer in answers]
+    assert sorted(left, reverse=True) == list(range(49, 9, -1))
+
+
 async def test_retry_after_is_true(open_api, fund, pass_time):
     """Much earlier it is refused again, then it passes: once, since requests come back one by one."""
     await fund()

@@ -88,9 +88,8 @@ async def find_keys(db: Connection, keys: Sequence[str]) -> list[Caller | None]:
         """,
         list(set(hashes)),
     )
-    for row in rows:
-        if row["use_is_news"]:
-            await _note_use(db, row["id"])
+    if news := [row["id"] for row in rows if row["use_is_news"]]:
+        await _note_use(db, news)
     callers = {row["key_hash"]: _caller(row) for row in rows}
     return [callers.get(one) for one in hashes]
 
@@ -100,16 +99,16 @@ def _caller(row: asyncpg.Record) -> Caller:
     return Caller(str(row["id"]), tuple(wallets) if wallets is not None else None, frozenset(row["scopes"]))
 
 
-async def _note_use(db: Connection, key_id: UUID) -> None:
-    """Note that a key is in use, unless somebody does just that: nobody waits for it."""
+async def _note_use(db: Connection, key_ids: Sequence[UUID]) -> None:
+    """Note that keys are in use, but for those that somebody notes just now: nobody waits for it."""
     await db.execute(
         """
         UPDATE api_keys SET last_used_at = now()
-         WHERE id = (SELECT id FROM api_keys
-                      WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 min')
-                        FOR NO KEY UPDATE SKIP LOCKED)
+         WHERE id IN (SELECT id FROM api_keys
+                       WHERE id = ANY($1) AND (last_used_at IS NULL OR last_used_at < now() - interval '1 min')
+                         FOR NO KEY UPDATE SKIP LOCKED)
         """,
-        key_id,
+        key_ids,
     )
 
 

@@ -6,13 +6,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Generic, TypeVar
 
-from reelgate_common.domain.errors import Unavailable
+from reelgate_common import metrics
+from reelgate_common.domain.errors import Overloaded, Unavailable
 
 A = TypeVar("A")
 R = TypeVar("R")
 
 _MOST_TOGETHER = 100
 _MOST_WAITING = 2_000  # more would only wait until their callers have given up
+_PATIENCE_SECONDS = 5.0  # what was not begun by then is not begun: its caller may have given up, and tries again
 
 
 def may_be_of_one(error: Exception) -> bool:
@@ -25,46 +27,62 @@ class Batches(Generic[A, R]):
 
     Nobody waits for company: a lone argument is handed on at once, and batches get as large as the load makes them.
     `act` answers for each argument, in order. An error `of_one` of several is no reason to fail the others: each is
-    then tried by itself.
+    then tried by itself. `name` is for the metric of what waits.
     """
 
     def __init__(
         self,
         act: Callable[[Sequence[A]], Awaitable[Sequence[R]]],
         *,
+        name: str,
         of_one: Callable[[Exception], bool] = lambda _: False,
     ) -> None:
         self._act = act
         self._of_one = of_one
-        self._waiting: deque[tuple[A, asyncio.Future[R]]] = deque()
+        self._gauge = metrics.batch_waiting.labels(name)
+        self._waiting: deque[tuple[A, asyncio.Future[R], float]] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
     async def __call__(self, argument: A) -> R:
-        """What came of one argument, or its error; Unavailable at once when too many wait.
+        """What came of one argument, or its error. Overloaded: too many wait, or it waited too long; nothing was done.
 
         An argument whose caller is cancelled meanwhile is acted on all the same.
         """
         if len(self._waiting) >= _MOST_WAITING:
-            raise Unavailable("too many requests wait for the database")
+            raise Overloaded("too many requests wait for the database")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
-        self._waiting.append((argument, future))
+        self._waiting.append((argument, future, loop.time() + _PATIENCE_SECONDS))
         if self._worker is None:
             # It works for many, so in the context of none: an entry in the log shall not name another's request.
             self._worker = loop.create_task(self._work(), context=Context())
-        return await future
+        elif self._patience is None:
+            self._patience = loop.call_later(_PATIENCE_SECONDS, self._give_up)
+        with self._gauge.track_inprogress():
+            return await future
+
+    def _give_up(self) -> None:
+        """Tell those who waited too long for `act` to be free: it may hang for much longer."""
+        loop = asyncio.get_running_loop()
+        while self._waiting and self._waiting[0][2] <= loop.time():
+            _, future, _ = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(Overloaded("the database is too slow for what is asked of it"))
+        self._patience = loop.call_at(self._waiting[0][2], self._give_up) if self._waiting else None
 
     async def _work(self) -> None:
         try:
             while self._waiting:
                 together = min(len(self._waiting), _MOST_TOGETHER)
-                await self._settle([self._waiting.popleft() for _ in range(together)])
+                await self._settle([self._waiting.popleft()[:2] for _ in range(together)])
         finally:
             self._worker = None  # in the same step as nobody was found waiting: the next caller starts another
 
     async def _settle(self, batch: list[tuple[A, asyncio.Future[R]]]) -> None:
         try:
             results = await self._act([argument for argument, _ in batch])
+            settled = list(zip(batch, results, strict=True))
         except BaseException as error:
             if isinstance(error, Exception) and len(batch) > 1 and self._of_one(error):
                 await asyncio.gather(*(self._settle([one]) for one in batch))
@@ -75,6 +93,6 @@ class Batches(Generic[A, R]):
             if not isinstance(error, Exception):
                 raise
         else:
-            for (_, future), result in zip(batch, results, strict=True):
+            for (_, future), result in settled:
                 if not future.done():
                     future.set_result(result)

@@ -80,6 +80,7 @@ database_up = Gauge("reelgate_database_up", "1 while the database answers this p
 pool_used = _share("reelgate_pool_used", "Database connections in use.")
 pool_size = _share("reelgate_pool_size", "Database connections there may be.")
 pool_waiting = _share("reelgate_pool_waiting", "Who waits for a database connection.")
+batch_waiting = _share("reelgate_batch_waiting", "Who waits for a statement that is shared with others.", ["of"])
 
 job_failures = Counter("reelgate_job_failures_total", "Jobs that ended without a video, by reason.", ["code"])
 send_wait_seconds = Histogram(

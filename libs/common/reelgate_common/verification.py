@@ -54,10 +54,10 @@ class Verifier:
         self.policy = policy
         self.by = by
         self._most_a_second = max(1, int(policy.kie_queries_per_second * share))
-        self._known = Batches(self._find_all, of_one=may_be_of_one)
-        self._free = Batches(self._may_ask_all, of_one=may_be_of_one)
-        self._turns = Batches(self._take_turns, of_one=may_be_of_one)
-        self._videos = Batches(self._deliver_all, of_one=may_be_of_one)
+        self._known = Batches(self._find_all, name="tasks", of_one=may_be_of_one)
+        self._free = Batches(self._may_ask_all, name="questions", of_one=may_be_of_one)
+        self._turns = Batches(self._take_turns, name="turns", of_one=may_be_of_one)
+        self._videos = Batches(self._deliver_all, name="videos", of_one=may_be_of_one)
 
     async def may_ask(self, job_id: UUID) -> bool:
         """As the function of this name, in a transaction of its own."""

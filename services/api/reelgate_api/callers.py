@@ -13,7 +13,7 @@ class Callers:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._keys = Batches(self._find_keys)
+        self._keys = Batches(self._find_keys, name="keys")
 
     async def find(self, token: str) -> Caller:
         """Who a key or a session belongs to; NotAuthenticated when it is unknown or over."""

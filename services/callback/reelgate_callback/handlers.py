@@ -63,8 +63,8 @@ class Receiver:
         self._db = db
         self._relay = relay
         self._settings = settings
-        self._found = Batches(self._find_all, of_one=may_be_of_one)
-        self._kept = Batches(self._keep_all, of_one=may_be_of_one)
+        self._found = Batches(self._find_all, name="attempts", of_one=may_be_of_one)
+        self._kept = Batches(self._keep_all, name="callbacks", of_one=may_be_of_one)
 
     async def receive(self, webhook: Webhook) -> UUID:
         """Keep a webhook about one of our jobs and return the job's id; its truth is checked later.

@@ -57,8 +57,8 @@ class Submitter:
         self.settings = settings
         # Set at shutdown: permits still waiting for a slot are left to others, sends under way are finished.
         self.stopping = asyncio.Event()
-        self._claims = Batches(self._claim_all, of_one=may_be_of_one)
-        self._acceptances = Batches(self._accept_all, of_one=may_be_of_one)
+        self._claims = Batches(self._claim_all, name="claims", of_one=may_be_of_one)
+        self._acceptances = Batches(self._accept_all, name="acceptances", of_one=may_be_of_one)
 
     async def use_permit(self, permit: JobRequested) -> None:
         """Claim the fairest due job when the window allows, and send it. Nothing due: the permit is spent."""

@@ -161,5 +161,9 @@ class Busy(Unavailable):
     """What we need was held by another transaction for longer than we wait."""
 
 
+class Overloaded(Unavailable):
+    """More is asked of the database than it does; this was not begun."""
+
+
 class TooManyStreams(Unavailable):
     """This process holds as many live streams, or downloads, as it may; another, or a later try, may take it."""

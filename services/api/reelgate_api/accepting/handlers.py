@@ -33,6 +33,7 @@ from reelgate_common.domain.errors import (
     InvalidInput,
     NotAllowed,
     NotFound,
+    Overloaded,
     ReelgateError,
     TooManyQueued,
     TryLater,
@@ -88,8 +89,10 @@ class Acceptor:
         self._settings = settings
         self._limiter = limiter
         self._in_flight = in_flight or InFlight()
-        self._together = Batches(self._store_together, of_one=may_be_of_one)
+        self._together = Batches(self._store_together, name="accept", of_one=_may_be_of_one)
         self._queues: WeakValueDictionary[str, Batches[NewJob, _Outcome]] = WeakValueDictionary()
+        # Whoever waits for a wallet does so on a connection: some are left for all others.
+        self._patient = asyncio.Semaphore(max(1, settings.database_pool_size // 2))
 
     async def accept(
         self,
@@ -163,12 +166,15 @@ class Acceptor:
         A wallet that is held just now by somebody else is passed over there, so that nobody waits for other people's
         wallets, and is waited for here, together with those of the same wallet.
         """
-        outcome = await self._together(new)
-        if outcome.result.balance is None:
+        try:
+            outcome = await self._together(new)
+        except Busy:  # its key is held by a request that is under way elsewhere
+            outcome = None
+        if outcome is None or outcome.result.balance is None:
             outcome = await self._queue(new.request.wallet_address)(new)
         if outcome.result.made:
             return Accepted(new.id)
-        async with self._db.connection() as connection:
+        async with self._patient, self._db.connection() as connection:
             if outcome.alone:
                 return await self._judge(connection, new, outcome.result)
             # Perhaps only because one that is here for the second time was counted before it.
@@ -177,10 +183,14 @@ class Acceptor:
     async def _store_together(self, new: Sequence[NewJob]) -> list[_Outcome]:
         return await self._store_batch(new, wait=False)
 
+    async def _store_patiently(self, new: Sequence[NewJob]) -> list[_Outcome]:
+        async with self._patient:
+            return await self._store_batch(new, wait=True)
+
     def _queue(self, wallet: str) -> Batches[NewJob, _Outcome]:
         queue = self._queues.get(wallet)
         if queue is None:  # there for as long as anybody is in it
-            queue = self._queues[wallet] = Batches(partial(self._store_batch, wait=True))
+            queue = self._queues[wallet] = Batches(self._store_patiently, name="wallet")
         return queue
 
     async def _store_batch(self, new: Sequence[NewJob], *, wait: bool) -> list[_Outcome]:
@@ -216,6 +226,8 @@ class Acceptor:
             return _replay(new, *earlier)
         if await repository.job_exists(db, new.id):
             return Accepted(new.id)
+        if result.covered and result.has_room:  # by a key that was deleted since
+            raise Unavailable("an Idempotency-Key of the request came and went")
         raise self._why_not(new, result)
 
     def _why_not(self, new: NewJob, result: AcceptResult) -> ReelgateError:
@@ -239,12 +251,17 @@ class Acceptor:
             return await self.accept_on(tx, new)
 
 
+def _may_be_of_one(error: Exception) -> bool:
+    """Also a key that another request holds: its neighbours do not wait for that."""
+    return may_be_of_one(error) or isinstance(error, Busy)
+
+
 async def _store_surely(new: NewJob, store: Store) -> Accepted:
     for _ in range(_TRIES - 1):
         try:
             return await store(new)
-        except Busy:
-            raise  # after a wait that was long enough for anybody
+        except (Busy, Overloaded):
+            raise  # after a wait that was long enough for anybody, or not begun at all
         except Unavailable:
             await asyncio.sleep(_BETWEEN_TRIES_SECONDS)
     return await store(new)

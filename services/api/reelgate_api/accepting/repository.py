@@ -48,8 +48,9 @@ async def accept(
     Wallets are locked in order before anything is written, so that batches do not deadlock. Of each wallet
     the prefix that its balance covers is accepted, and of these the ones whose idempotency key is new. With
     `max_queued`, no more than so many jobs of a wallet wait. Without `wait`, a wallet that somebody holds is passed
-    over like one never seen.
+    over like one never seen, and a key that somebody holds is Busy at once.
     """
+    impatience = ", (SELECT set_config('lock_timeout', '100ms', true)) AS impatience"
     rows = await db.fetch(
         f"""
         WITH asked AS MATERIALIZED (
@@ -57,6 +58,7 @@ async def accept(
                                  $7::text[], $8::text[], $9::bytea[], $13::text[])
               WITH ORDINALITY AS t(id, wallet, cost, request, event, charge_id, owner, key, request_hash,
                                    traceparent, n)
+                   {"" if wait else impatience}
         ), wallet AS MATERIALIZED (
             SELECT wallet_address, credits, last_turn FROM credits
              WHERE wallet_address = ANY($2::text[])

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from reelgate_api.batches import Batches
 from reelgate_api.jobs import repository
 from reelgate_common.auth import Caller
+from reelgate_common.batches import Batches
 from reelgate_common.db import Database
 from reelgate_common.domain.errors import NotFound
 from reelgate_common.domain.job import Job
@@ -16,7 +16,7 @@ class Lookup:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._jobs = Batches(self._find)
+        self._jobs = Batches(self._find, name="jobs")
 
     async def get(self, job_id: UUID, *, caller: Caller) -> Job:
         """A job of the caller; NotFound also for other people's."""

@@ -26,14 +26,16 @@ class Taken:
         return self.used - (per_minute - self.remaining(per_minute) - 1) * self.step
 
 
-async def take(db: Connection, limits: Mapping[str, int]) -> list[Taken]:
-    """Count one request for each subject (subject -> requests a minute), or for none when one of them has none free.
+async def take(db: Connection, limits: Mapping[str, int], times: Mapping[str, int] | None = None) -> list[Taken]:
+    """Count a request for each subject (subject -> requests a minute), or for none when one of them has none free.
 
+    With `times`, so many requests of a subject, or none. `step` of what is returned is for all of them.
     A subject may ask for a whole minute's requests at once; they come back evenly over the minute (GCRA: the
     one stored moment is when all are free again). Rows are locked in order, so that requests do not deadlock.
     Of requests that open the same row at once the condition of the conflict refuses the ones too many.
     """
-    steps = [_MINUTE // per_minute for per_minute in limits.values()]
+    ones = [_MINUTE // per_minute for per_minute in limits.values()]
+    steps = [one * (times or {}).get(subject, 1) for subject, one in zip(limits, ones, strict=True)]
     rows = await db.fetch(
         """
         WITH asked AS MATERIALIZED (
@@ -67,7 +69,7 @@ async def take(db: Connection, limits: Mapping[str, int]) -> list[Taken]:
         """,
         list(limits),
         steps,
-        [step * per_minute for step, per_minute in zip(steps, limits.values(), strict=True)],
+        [one * per_minute for one, per_minute in zip(ones, limits.values(), strict=True)],
     )
     return [Taken(**row) for row in rows]
 
