@@ -83,7 +83,10 @@ def statement(wanted: Filter, after: UUID | None, *, newest_first: bool, limit: 
 
 async def find_jobs(db: Connection, ids: Collection[UUID]) -> dict[UUID, Job]:
     """Those of these jobs that there are."""
-    rows = await db.fetch("SELECT * FROM video_jobs WHERE id = ANY($1)", list(ids))
+    # Not `id = ANY($1)`, which is planned anew at each call.
+    rows = await db.fetch(
+        "SELECT video_jobs.* FROM unnest($1::uuid[]) AS asked(id) JOIN video_jobs USING (id)", list(ids)
+    )
     return {row["id"]: jobs.as_job(row) for row in rows}
 
 
