@@ -6,6 +6,7 @@ from typing import Self
 
 import httpx
 
+from reelgate_common import wire
 from reelgate_common.domain.errors import Unavailable
 
 _SECONDS = 14  # Kie.ai waits 15 s for an answer
@@ -21,9 +22,8 @@ class CallbackService:
     @asynccontextmanager
     async def open(cls, base_url: str) -> AsyncIterator[Self]:
         """A client for the length of the block."""
-        # The service is one of ours and drops idle connections before this; a fresh one costs less than a reset.
-        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
-        async with httpx.AsyncClient(base_url=base_url, timeout=_SECONDS, limits=limits, trust_env=False) as http:
+        transport = wire.Transport()
+        async with httpx.AsyncClient(base_url=base_url, timeout=_SECONDS, transport=transport, trust_env=False) as http:
             yield cls(http)
 
     async def forward(

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
-from reelgate_common import metrics, tracing
+from reelgate_common import metrics, tracing, wire
 from reelgate_common.domain.job import Job, SendOutcome
 from reelgate_common.kie import account, answers, requests, upgrades, uploads, urls
 from reelgate_common.kie.account import Balance, Link
@@ -31,8 +31,6 @@ log = structlog.get_logger(__name__)
 _USER_AGENT = "Mozilla/5.0 (compatible; Reelgate/0.1)"
 _MAX_ANSWER_BYTES = 1024 * 1024
 _CONNECT_SECONDS = 5  # also to wait for a place in the pool
-# A kept connection that the server closes just now may or may not have read our request: keep few, briefly.
-_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
 # These prove that the request was never written.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -74,7 +72,7 @@ class KieClient:
                 "Authorization": f"Bearer {settings.kie_ai_api_key.get_secret_value()}",
                 "User-Agent": _USER_AGENT,
             },
-            limits=_LIMITS,
+            transport=wire.Transport(),
             follow_redirects=False,
             trust_env=False,
         ) as http:
