@@ -29,7 +29,7 @@ down: $(VENV)/.ready ## Stop it and remove its data
 	@$(LOCAL) down
 
 test: $(VENV)/.ready ## Run every test, with a database and a broker of their own
-	@$(LOCAL) test -- python -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(LOCAL) test -- python -m pytest -n 2 --dist loadfile $(ARGS)
 
 coverage: $(VENV)/.ready ## The same, and which lines no test runs: a third slower
 	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term $(ARGS)"
