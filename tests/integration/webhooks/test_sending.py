@@ -103,8 +103,8 @@ async def test_an_event_that_is_told_twice_is_one_delivery(endpoint, make_job, c
     job = await make_job(JobStatus.PENDING)
     message = JobCompleted(job_id=job.id, job_version=1, video_url=video)
 
-    await cast(webhooks.fan_out, message, job)
-    await cast(webhooks.fan_out, message, job)
+    await cast(webhooks.fan_out, [(message, job)])
+    await cast(webhooks.fan_out, [(message, job)])
 
     assert len(await deliveries()) == 1
 
