@@ -282,7 +282,21 @@ async def test_a_failure_counts_by_its_reason_and_its_refund_by_its_delay(cast, 
 
 # Names ----------------------------------------------------------------------------------------------
 
-_LABELS = {"by", "call", "code", "end", "given", "kind", "method", "operation", "outcome", "queue", "reason", "result"}
+_LABELS = {
+    "by",
+    "call",
+    "code",
+    "end",
+    "given",
+    "kind",
+    "method",
+    "of",
+    "operation",
+    "outcome",
+    "queue",
+    "reason",
+    "result",
+}
 _LABELS |= {"route", "routing_key", "rule", "state", "status", "step", "task", "version", "webhook"}
 
 

@@ -6,6 +6,7 @@ What httpx comes with takes five to ten times the processor time for each call, 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from yarl import URL
 
 _IDLE_SECONDS = 2  # a kept connection that the server closes just now may or may not have read a request: briefly
 _MOST = 100
+_MUCH = 256 * 1024  # bytes; more is written piece by piece, so that the loop goes on
 # From special to general. What is not here is a mistake of ours.
 _AS_HTTPX: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
@@ -83,12 +85,13 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; httpx.TransportError as httpx's own transport would raise it."""
         seconds = request.extensions.get("timeout", {})
+        body = await request.aread()
         with _known():
             answer = await self._opened().request(
                 request.method,
                 URL(str(request.url), encoded=True),
                 headers=request.headers.multi_items(),
-                data=await request.aread() or None,
+                data=BytesIO(body) if len(body) > _MUCH else body or None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
                     connect=seconds.get("pool"), sock_connect=seconds.get("connect"), sock_read=seconds.get("read")
