@@ -73,7 +73,7 @@ async def is_noticed(rig, film):
 
 
 async def test_a_slow_database_makes_callers_wait(rig, film):
-    rig.line("api", "database").delay = 0.2
+    rig.line("api", "database").delay = 0.5  # each way: a single round trip takes the second
     assert await ask(rig, 6) == {202}
     await rig.heal()
     await film.shows("reelgate_http_request_seconds_count", route="/api/video/generate")
