@@ -500,6 +500,14 @@ class Stored:
         rows = await self.rows("SELECT * FROM credit_transactions WHERE job_id = $1", job_id)
         return {row["transaction_type"]: row["amount"] for row in rows}
 
+    async def waiting(self, lock=None) -> int:
+        """How many here wait for a lock, of one kind if told. Other workers' databases on the server do not count."""
+        return await self.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND wait_event_type = 'Lock' AND wait_event = coalesce($1, wait_event)",
+            lock,
+        )
+
     async def count(self, table) -> int:
         return await self.value(f"SELECT count(*) FROM {table}")
 

@@ -38,7 +38,11 @@ async def waits_for_a_lock(rig):
     """Return when another session waits for what we hold."""
 
     async def waiting():
-        return bool(await rig.sql("SELECT FROM pg_locks WHERE NOT granted LIMIT 1"))
+        return bool(
+            await rig.sql(
+                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' LIMIT 1"
+            )
+        )
 
     await rig.until(waiting)
 

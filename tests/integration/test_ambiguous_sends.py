@@ -467,11 +467,6 @@ async def given_up(make_job, send, deadline):
 def in_order(db, stored, eventually):
     """Run two functions of a transaction on two connections: the second begins while the first holds its locks."""
 
-    async def blocked():
-        return await stored.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-
     async def run(first, second):
         async def other():
             async with db.transaction() as tx:
@@ -480,7 +475,7 @@ def in_order(db, stored, eventually):
         async with db.transaction() as tx:
             before = await first(tx)
             waiting = asyncio.create_task(other())
-            await eventually(blocked)
+            await eventually(stored.waiting)
         return before, await waiting
 
     return run

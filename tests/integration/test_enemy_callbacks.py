@@ -624,15 +624,10 @@ async def test_the_interval_counts_from_the_question_and_not_from_the_wait_for_t
             await jobs.lock_job(tx, sent.id)
             return await may_ask(tx, sent.id, interval_seconds=5)
 
-    async def waits():
-        return await stored.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-
     async with db.transaction() as holder:
         await holder.execute("SELECT FROM video_jobs WHERE id = $1 FOR UPDATE", sent.id)
         taking = asyncio.create_task(take())
-        await eventually(waits)
+        await eventually(stored.waiting)
         released = await holder.fetchval("SELECT clock_timestamp()")
 
     assert await taking

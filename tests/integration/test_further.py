@@ -158,7 +158,7 @@ async def test_a_video_that_goes_while_it_is_asked_for_is_not_there(api, make_jo
     async with db.transaction() as tx:
         await tx.execute("DELETE FROM video_jobs WHERE id = $1", source.id)
         asked = asyncio.create_task(upgrade(api, source))
-        while not await stored.value("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+        while not await stored.waiting():
             assert not asked.done()
     answer = await asked
 

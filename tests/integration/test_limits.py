@@ -182,9 +182,6 @@ async def test_what_the_wallet_refuses_does_not_count_against_the_key(open_api, 
 def meet(db, stored, eventually):
     """Take from some limits while another request, which came just before, takes from its own, and then from others."""
 
-    async def is_waiting():
-        return await stored.value("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-
     async def take(asked):
         async with db.connection() as connection:
             return await limits.take(connection, asked)
@@ -193,7 +190,7 @@ def meet(db, stored, eventually):
         async with db.transaction() as tx:
             await limits.take(tx, before)
             taking = asyncio.create_task(take(asked))
-            await eventually(is_waiting)
+            await eventually(stored.waiting)
             await limits.take(tx, then or {})
         return await taking
 

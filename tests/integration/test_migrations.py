@@ -62,7 +62,7 @@ async def test_a_migration_gives_way_to_those_who_use_the_table(open_database, m
     """It waits for a long reader; who comes after it is served meanwhile, and it is applied in the end."""
     later = Migration(9999, "9999_later.sql", "ALTER TABLE credits ADD COLUMN later integer")
     monkeypatch.setattr(migrations, "known", lambda: [later])
-    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'credits'::regclass"
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'"
     async with open_database() as db:
         async with db.transaction() as reader:
             await reader.execute("SELECT FROM credits")
@@ -79,7 +79,7 @@ async def test_a_refund_that_meets_a_migration_delays_it_and_is_booked(open_data
     """A refund holds its job, then writes the ledger; the removal of keys needs both tables."""
     removal = next(one for one in migrations.known() if one.version == 15)
     monkeypatch.setattr(migrations, "known", lambda: [one for one in EVERY if one.version < 15])
-    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'video_jobs'::regclass"
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'"
     async with open_database(empty=True) as db:
         await migrations.migrate(db)
         monkeypatch.setattr(migrations, "known", lambda: [removal])

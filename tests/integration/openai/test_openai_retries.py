@@ -132,9 +132,9 @@ async def test_a_retry_waits_for_its_original_that_is_still_being_stored(post, s
     async with db.transaction() as tx:
         await tx.execute("SELECT FROM credits FOR UPDATE")
         original = asyncio.create_task(post())
-        await eventually(lambda: waiting_for(stored, "transactionid"))
+        await eventually(lambda: stored.waiting("transactionid"))
         retry = asyncio.create_task(post(1))
-        await eventually(lambda: waiting_for(stored, "advisory"))
+        await eventually(lambda: stored.waiting("advisory"))
 
     assert await original == await retry
     assert await stored.balance() == 96
@@ -160,10 +160,6 @@ async def test_an_original_that_its_retry_overtook_takes_the_retrys_video(post, 
     assert await original == made
     assert await stored.balance() == 96
     assert await post(0) != made  # somebody who asks now means another one
-
-
-async def waiting_for(stored, kind):
-    return await stored.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = $1", kind)
 
 
 async def test_an_answer_that_was_lost_makes_no_second_video(make_client, key, api_url, fund, stored):
