@@ -37,7 +37,12 @@ async def start(line, broker, unused_tcp_port):
             "HTTP_PORT": str(unused_tcp_port),
         }
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", *command, env=os.environ | settings, stdout=asyncio.subprocess.PIPE
+            sys.executable,
+            "-m",
+            *command,
+            env=os.environ | settings,
+            stdout=asyncio.subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as a shell does for `command &`
         )
         processes.append(process)
         return process

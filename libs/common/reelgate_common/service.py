@@ -93,6 +93,7 @@ def run(name: str, app: Any, settings: ServiceSettings, *, workers: int = 1) -> 
 
 def stop_on_sigterm() -> None:
     """Until a server handles signals, take SIGTERM for SIGINT: the kernel keeps it from a PID 1 without a handler."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts in the background ignore it
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 

@@ -112,21 +112,18 @@ class Receiver:
 
     async def _keep(self, kept: Kept, attempt: Attempt) -> bool:
         """Store a webhook and have it looked at; False when it is stored already."""
-        has_news = kept.callback.token_ok and attempt.task_id is None  # of the task, for the attempt
-        fresh = None if has_news else await self._kept(kept)
-        if fresh is not None:
-            return fresh
+        callback = kept.callback
+        if not (callback.token_ok and attempt.task_id is None):
+            return await self._kept(kept)
+        async with self._db.transaction() as tx:  # by itself: the attempt may be held by whoever sends it
+            [fresh] = await _keep(tx, [kept])
+            if fresh:
+                await repository.hint_task(tx, callback.attempt_id, callback.task_id)
+        return fresh
+
+    async def _keep_all(self, kept: Sequence[Kept]) -> Sequence[bool]:
         async with self._db.transaction() as tx:
             return await _keep(tx, kept)
-
-    async def _keep_all(self, kept: Sequence[Kept]) -> Sequence[bool | None]:
-        """None for those whose job somebody holds: they are stored by themselves, so that others need not wait."""
-        async with self._db.transaction() as tx:
-            stored = await repository.store_free(tx, [(each.callback, each.body, each.body_hash) for each in kept])
-            news = [Letter(_news(each.callback), each.place) for each in kept if stored.get(each.callback.id)]
-            if news:
-                await outbox.add_all(tx, news)
-        return [stored.get(each.callback.id) for each in kept]
 
 
 def _task_of(webhook: Webhook) -> str:
@@ -145,14 +142,13 @@ def _news(callback: Callback) -> CallbackReceived:
     return CallbackReceived(job_id=callback.job_id, job_version=0, callback_id=callback.id)
 
 
-async def _keep(tx: Connection, kept: Kept) -> bool:
-    callback = kept.callback
-    if not await repository.store(tx, callback, body=kept.body, body_hash=kept.body_hash):
-        return False
-    if callback.token_ok:
-        await repository.hint_task(tx, callback.attempt_id, callback.task_id)
-    await outbox.add(tx, _news(callback))
-    return True
+async def _keep(tx: Connection, kept: Sequence[Kept]) -> Sequence[bool]:
+    """Store webhooks, and the events of those that are new."""
+    stored = await repository.store(tx, [(each.callback, each.body, each.body_hash) for each in kept])
+    news = [Letter(_news(each.callback), each.place) for each in kept if each.callback.id in stored]
+    if news:
+        await outbox.add_all(tx, news)
+    return [each.callback.id in stored for each in kept]
 
 
 def _match(found: Sequence[tuple[Attempt, bytes]], webhook: Webhook, task_id: str) -> tuple[Attempt | None, bool]:

@@ -53,29 +53,27 @@ async def find_attempts(db: Connection, attempt_ids: Sequence[UUID | None], task
     return [Known(jobs.as_attempt(row), row["token_hash"], row["traceparent"]) for row in rows]
 
 
-async def store_free(tx: Connection, new: Sequence[tuple[Callback, str, bytes]]) -> dict[UUID, bool]:
-    """As `store` for many, each with body and hash, by their ids; left out are those whose job somebody holds."""
+async def store(tx: Connection, new: Sequence[tuple[Callback, str, bytes]]) -> frozenset[UUID]:
+    """Keep webhooks, each with its body and that one's hash; the ids of those that are new.
+
+    Left out are those that were kept before, or of whose kind enough were. No job's lock is waited for.
+    """
     rows = await tx.fetch(
         """
-        WITH free AS (
-            SELECT id FROM video_jobs WHERE id = ANY($2) FOR KEY SHARE SKIP LOCKED
-        ), new AS (
+        WITH new AS (
             SELECT new.*, row_number() OVER (PARTITION BY attempt_id, token_ok ORDER BY new.id) AS nth
               FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bool[], $6::text[], $7::bytea[],
                           $8::text[])
                    AS new(id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature)
-              JOIN free ON free.id = new.job_id
-        ), stored AS (
-            INSERT INTO callbacks (id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature)
-            SELECT id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature
-              FROM new
-             WHERE nth + (SELECT count(*) FROM callbacks kept
-                           WHERE kept.attempt_id = new.attempt_id AND kept.token_ok = new.token_ok) <= $9
-             ORDER BY attempt_id, task_id, body_hash  -- batches of several processes shall not deadlock over repeats
-            ON CONFLICT DO NOTHING
-            RETURNING id
         )
-        SELECT new.id, stored.id IS NOT NULL AS fresh FROM new LEFT JOIN stored ON stored.id = new.id
+        INSERT INTO callbacks (id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature)
+        SELECT id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature
+          FROM new
+         WHERE nth + (SELECT count(*) FROM callbacks kept
+                       WHERE kept.attempt_id = new.attempt_id AND kept.token_ok = new.token_ok) <= $9
+         ORDER BY attempt_id, task_id, body_hash  -- batches of several processes shall not deadlock over repeats
+        ON CONFLICT DO NOTHING
+        RETURNING id
         """,
         [callback.id for callback, _, _ in new],
         [callback.job_id for callback, _, _ in new],
@@ -87,30 +85,7 @@ async def store_free(tx: Connection, new: Sequence[tuple[Callback, str, bytes]])
         [callback.signature for callback, _, _ in new],
         _MOST_PER_ATTEMPT,
     )
-    return {row["id"]: row["fresh"] for row in rows}
-
-
-async def store(tx: Connection, callback: Callback, *, body: str, body_hash: bytes) -> bool:
-    """Keep a webhook; False when the same was kept before, or enough of them."""
-    row = await tx.fetchrow(
-        """
-        INSERT INTO callbacks (id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature)
-        SELECT $1, $2, $3, $4, $5, $6, $7, $9
-         WHERE (SELECT count(*) FROM callbacks WHERE attempt_id = $3 AND token_ok = $5) < $8
-        ON CONFLICT DO NOTHING
-        RETURNING id
-        """,
-        callback.id,
-        callback.job_id,
-        callback.attempt_id,
-        callback.task_id,
-        callback.token_ok,
-        body,
-        body_hash,
-        _MOST_PER_ATTEMPT,
-        callback.signature,
-    )
-    return row is not None
+    return frozenset(row["id"] for row in rows)
 
 
 async def hint_task(tx: Connection, attempt_id: UUID, task_id: str) -> None:
