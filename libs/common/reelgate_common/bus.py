@@ -5,7 +5,7 @@ on the same one would freeze with it. What was unacked when one is lost comes ba
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self, cast
@@ -14,6 +14,7 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from aiormq import Channel, spec
+from aiormq.abc import DeliveredMessage
 
 from reelgate_common import topology
 from reelgate_common.connection import CONNECT_SECONDS, TROUBLE, Link, connect, is_cancelled, kept_up, until_closed
@@ -26,7 +27,28 @@ PUBLISH_SECONDS = 5.0  # aio-pika's own timeout does not cover waiting for the c
 DRAIN_SECONDS = 20.0  # for handlers in hand at shutdown, unless a service needs longer
 CANCEL_SECONDS = 2.0  # for those cancelled then to clean up
 
-Handle = Callable[[AbstractIncomingMessage], Awaitable[None]]
+
+class Delivery:
+    """A message that was given to us. aio-pika's own takes a tenth of the time of its whole handling to make."""
+
+    def __init__(self, message: DeliveredMessage) -> None:
+        properties = message.header.properties
+        self.body = message.body
+        self.message_id = properties.message_id
+        self.headers: dict[str, Any] = properties.headers or {}
+        self._channel = message.channel
+        self._tag = cast(int, message.delivery_tag)
+
+    async def ack(self) -> None:
+        """It is done with."""
+        await self._channel.basic_ack(self._tag)
+
+    async def reject(self) -> None:
+        """Send it where the queue's dead letters go."""
+        await self._channel.basic_reject(self._tag, requeue=False)
+
+
+Handle = Callable[[Delivery], Awaitable[None]]
 Heard = Callable[[bytes], None]
 
 
@@ -145,11 +167,11 @@ class Consumer(Link):
         for subscription, places in self._subscriptions:
             channel = await connection.channel(publisher_confirms=False)
             await channel.set_qos(prefetch_count=subscription.prefetch)
-            underlay = await channel.get_underlay_channel()
+            underlay = cast(Channel, await channel.get_underlay_channel())
             # The broker takes a consumer away when its queue is deleted.
             underlay.on_consumer_cancel_callbacks.add(lambda _: gone.set())
-            queue = await channel.get_queue(subscription.queue.name, ensure=False)
-            started.append((queue, await queue.consume(self._starter(subscription.handle, places))))
+            begun = await underlay.basic_consume(subscription.queue.name, self._starter(subscription.handle, places))
+            started.append((underlay, begun.consumer_tag))
             closings.append(channel.closed())
         self.ready.set()
         log.info("consumers_started", queues=[subscription.queue.name for subscription, _ in self._subscriptions])
@@ -157,19 +179,19 @@ class Consumer(Link):
         if not self.stopping.is_set():
             log.warning("consumers_lost", link=self._name, in_hand=len(self._in_hand))
             return
-        for queue, tag in started:
-            await queue.cancel(tag, timeout=2)
+        for underlay, tag in started:
+            await underlay.basic_cancel(cast(str, tag), timeout=2)
         await self._finished.wait()  # before the connection closes, so that what is finished is acked
 
     def _starter(
         self, handle: Handle, places: asyncio.Semaphore
-    ) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
-        async def start(message: AbstractIncomingMessage) -> None:
+    ) -> Callable[[DeliveredMessage], Coroutine[Any, Any, None]]:
+        async def start(message: DeliveredMessage) -> None:
             await places.acquire()  # cancelled here with the connection, a message was never begun
             if self.stopping.is_set():
                 places.release()
                 return
-            task = asyncio.ensure_future(handle(message))
+            task = asyncio.ensure_future(handle(Delivery(message)))
             self._in_hand.add(task)
             task.add_done_callback(self._in_hand.discard)
             task.add_done_callback(lambda _: places.release())

@@ -6,10 +6,9 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import structlog
-from aio_pika.abc import AbstractIncomingMessage
 
 from reelgate_common import metrics, parked, topology, tracing
-from reelgate_common.bus import Publisher, Subscription
+from reelgate_common.bus import Delivery, Publisher, Subscription
 from reelgate_common.connection import TROUBLE, is_cancelled
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.messages import Event, UnreadableMessage
@@ -36,9 +35,9 @@ def subscription(
     A permit may wait long, and is for another job than it names: its handling is no span of its own.
     """
 
-    async def handle(delivery: AbstractIncomingMessage) -> None:
+    async def handle(delivery: Delivery) -> None:
         structlog.contextvars.bind_contextvars(queue=queue.name, message_id=delivery.message_id)
-        with tracing.continuing((delivery.headers or {}).get("traceparent")):
+        with tracing.continuing(delivery.headers.get("traceparent")):
             if is_permit:
                 end = await _conclude(delivery, queue, event, handler, publisher)
             else:
@@ -50,7 +49,7 @@ def subscription(
     return Subscription(queue, handle, prefetch)
 
 
-def _told(delivery: AbstractIncomingMessage, queue: topology.Queue) -> AbstractContextManager[tracing.Span]:
+def _told(delivery: Delivery, queue: topology.Queue) -> AbstractContextManager[tracing.Span]:
     about = {
         "messaging.system": "rabbitmq",
         "messaging.operation.type": "process",
@@ -61,7 +60,7 @@ def _told(delivery: AbstractIncomingMessage, queue: topology.Queue) -> AbstractC
 
 
 async def _conclude(
-    delivery: AbstractIncomingMessage,
+    delivery: Delivery,
     queue: topology.Queue,
     event: type[E],
     handler: Callable[[E], Awaitable[None]],
@@ -96,12 +95,12 @@ async def _while_away(handler: Callable[[E], Awaitable[None]], message: E) -> No
             return
 
 
-async def _reject(delivery: AbstractIncomingMessage) -> str:
+async def _reject(delivery: Delivery) -> str:
     """Send it to the retry queue, from where it comes back."""
-    return await _answer(delivery.reject(requeue=False), "rejected")
+    return await _answer(delivery.reject(), "rejected")
 
 
-async def _park(delivery: AbstractIncomingMessage, queue: topology.Queue, publisher: Publisher, *, reason: str) -> str:
+async def _park(delivery: Delivery, queue: topology.Queue, publisher: Publisher, *, reason: str) -> str:
     """Put it aside with the reason, then ack; when even that fails, another round."""
     headers = parked.headers_of(queue=queue.name, reason=reason, original=delivery.headers)
     try:
@@ -129,9 +128,9 @@ async def _answer(answer: Awaitable[None], end: str) -> str:
     return "lost"
 
 
-def rounds(delivery: AbstractIncomingMessage, queue: topology.Queue) -> int:
+def rounds(delivery: Delivery, queue: topology.Queue) -> int:
     """How often the broker sent this message round through the retry queue."""
-    deaths: Any = (delivery.headers or {}).get("x-death") or []
+    deaths: Any = delivery.headers.get("x-death") or []
     return sum(
         int(death.get("count", 0))
         for death in deaths

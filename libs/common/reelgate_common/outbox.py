@@ -7,6 +7,7 @@ crashing before the delete publishes twice; consumers are idempotent, so that is
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -21,7 +22,8 @@ from reelgate_common.messages import Event
 log = structlog.get_logger(__name__)
 
 BATCH = 100  # published in one go: more is no faster, and keeps the process from its requests meanwhile
-_PAUSE_SECONDS = 0.005  # after a pass: under load, what is committed meanwhile goes together in the next
+_PASSES = 3  # each has a connection to the database while it publishes
+_PAUSE_SECONDS = 0.002  # between two looks: under load, what is committed meanwhile goes together
 _IDLE_SECONDS = 0.5  # how soon another process's message is picked up when ours died
 _AWAY_SECONDS = 1.0
 
@@ -84,12 +86,17 @@ async def add_all(tx: Connection, letters: Sequence[Letter]) -> None:
 
 
 class Relay:
-    """Publishes what waits in the outbox. Every service process runs one; they share the work."""
+    """Publishes what waits in the outbox. Every service process runs one; they share the work.
+
+    It works in passes. Some may be publishing while one looks: what was just committed does not wait for the broker
+    to confirm what went before.
+    """
 
     def __init__(self, db: Database, publisher: Publisher) -> None:
         self._db = db
         self._publisher = publisher
         self._woken = asyncio.Event()
+        self._looking = asyncio.Lock()
 
     def wake(self) -> None:
         """Say that a row was just committed, so it need not wait for the next sweep."""
@@ -97,26 +104,42 @@ class Relay:
 
     async def run(self) -> None:
         """Sweep until cancelled."""
+        async with asyncio.TaskGroup() as passes:
+            for _ in range(_PASSES):
+                passes.create_task(self._sweep())
+
+    async def _sweep(self) -> None:
         while True:
-            await self._publisher.ready.wait()  # rows are left alone while the broker is away
-            self._woken.clear()
             try:
-                published = await self.run_once()
+                await self._pass()
             except (Unavailable, PublishFailed) as error:
                 log.warning("relay_paused", error=str(error))
                 await asyncio.sleep(_AWAY_SECONDS)
-                continue
-            if published < BATCH:
-                await asyncio.sleep(_PAUSE_SECONDS)
-                await self._rest()
 
-    async def _rest(self) -> None:
-        seconds = _IDLE_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 -- spreads replicas, keeps no secret
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+    async def _pass(self) -> None:
+        async with AsyncExitStack() as stack:
+            async with self._looking:
+                await self._until_there_may_be_some()
+                await self._publisher.ready.wait()  # rows are left alone while the broker is away
+                tx = await stack.enter_async_context(self._db.transaction())
+                rows = await _take(tx)
+                if len(rows) == BATCH:
+                    self._woken.set()  # there may be more
+                await asyncio.sleep(_PAUSE_SECONDS if rows else 0)
+            ended = await self._publish_all(tx, rows)
+        _raise_unknown(ended)
+
+    async def _until_there_may_be_some(self) -> None:
+        while not self._woken.is_set():
+            seconds = _IDLE_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 -- spreads replicas, keeps no secret
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._woken.wait()
+            except TimeoutError:
+                async with self._db.connection() as connection:
+                    if await connection.fetchval("SELECT EXISTS (SELECT FROM outbox WHERE available_at <= now())"):
+                        return
+        self._woken.clear()
 
     async def run_once(self) -> int:
         """Publish one batch; return how many rows the broker confirmed.
@@ -125,30 +148,22 @@ class Relay:
         5 s limit. PublishFailed when the broker is away; rows it refused for sure are only put off.
         """
         async with self._db.transaction() as tx:
-            rows = await tx.fetch(
-                """
-                SELECT id, event_id, routing_key, job_id, payload::text AS body, headers
-                  FROM outbox
-                 WHERE available_at <= now()
-                 ORDER BY available_at, id
-                 LIMIT $1
-                   FOR UPDATE SKIP LOCKED
-                """,
-                BATCH,
-            )
-            if not rows:
-                return 0
-            results = await asyncio.gather(*(self._publish(row) for row in rows), return_exceptions=True)
-            ended = list(zip((row["id"] for row in rows), results, strict=True))
-            confirmed = [row_id for row_id, result in ended if result is None]
-            refused = [row_id for row_id, result in ended if isinstance(result, NotTaken)]
-            await tx.execute("DELETE FROM outbox WHERE id = ANY($1)", confirmed)
-            if refused:
-                await _put_off(tx, refused)
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, NotTaken):
-                raise result
-        return len(confirmed)
+            rows = await _take(tx)
+            ended = await self._publish_all(tx, rows)
+        _raise_unknown(ended)
+        return ended.count(None)
+
+    async def _publish_all(self, tx: Connection, rows: Sequence[Any]) -> Sequence[BaseException | None]:
+        """For each row None when it was confirmed, else why not."""
+        results = await asyncio.gather(*(self._publish(row) for row in rows), return_exceptions=True)
+        ended = list(zip((row["id"] for row in rows), results, strict=True))
+        confirmed = [row_id for row_id, result in ended if result is None]
+        refused = [row_id for row_id, result in ended if isinstance(result, NotTaken)]
+        if confirmed:
+            await _remove(tx, confirmed)
+        if refused:
+            await _put_off(tx, refused)
+        return results
 
     async def _publish(self, row: Any) -> None:
         headers = row["headers"] | {"correlation_id": str(row["job_id"])}
@@ -175,6 +190,40 @@ class Relay:
             log.warning("publish_failed", event_id=str(row["event_id"]), error=str(error))
             raise
         metrics.published.labels(row["routing_key"]).inc()
+
+
+def _raise_unknown(ended: Sequence[BaseException | None]) -> None:
+    """Raise for a message of which nobody knows whether it is there, once what is known is committed."""
+    for error in ended:
+        if error is not None and not isinstance(error, NotTaken):
+            raise error
+
+
+async def _take(tx: Connection) -> Sequence[Any]:
+    """Up to a batch of what is due, held until the transaction ends."""
+    rows: Sequence[Any] = await tx.fetch(
+        """
+        SELECT id, event_id, routing_key, job_id, payload::text AS body, headers
+          FROM outbox
+         WHERE available_at <= now()
+         ORDER BY available_at, id
+         LIMIT $1
+           FOR UPDATE SKIP LOCKED
+        """,
+        BATCH,
+    )
+    return rows
+
+
+async def _remove(tx: Connection, ids: list[int]) -> None:
+    """Take out what is published. The commit need not reach the disk: whatever it loses is published twice."""
+    await tx.execute(
+        """
+        WITH lazily AS (SELECT set_config('synchronous_commit', 'off', true))
+        DELETE FROM outbox WHERE id = ANY($1) AND EXISTS (SELECT FROM lazily)
+        """,
+        ids,
+    )
 
 
 async def _put_off(tx: Connection, ids: list[int]) -> None:
