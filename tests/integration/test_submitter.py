@@ -173,6 +173,31 @@ async def test_wallets_are_sent_in_turn(make_job, use_permit, vendor):
     assert [names[job_id] for job_id in vendor.sent] == ["a1", "b1", "a2", "b2", "a3"]
 
 
+_READ = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'video_jobs'"
+_FILL = """
+    INSERT INTO video_jobs (id, wallet_address, prompt, aspect_ratio, model, generation_type, resolution, duration,
+                            cost, turn, expires_at, deadline_at, next_attempt_at)
+    SELECT gen_random_uuid(), 'wallet', 'p', '16:9', 'veo3_fast', 'TEXT_2_VIDEO', '720p', 8, 4, n,
+           now() + interval '1 d', now() + interval '1 d', now()
+      FROM generate_series(1, 3000) n
+"""
+
+
+@pytest.mark.parametrize("look", ["SELECT turn FROM fairest_due(5)", "SELECT first_turn()"])
+async def test_the_head_of_a_long_queue_is_read_alone_though_statistics_are_of_an_empty_one(db, fund, stored, look):
+    await fund()
+    await stored.run("VACUUM ANALYZE video_jobs")
+    await stored.run(_FILL)
+
+    async with db.transaction() as tx:
+        before = await tx.fetchval(_READ)
+        found = [row[0] for row in await tx.fetch(look)]
+        read = await tx.fetchval(_READ) - before
+
+    assert found == list(range(1, len(found) + 1))
+    assert read < 20
+
+
 async def test_the_attempt_is_recorded_before_the_call(make_job, use_permit, vendor, stored):
     job = await make_job()
     seen = []

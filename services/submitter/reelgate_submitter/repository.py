@@ -10,16 +10,7 @@ _LIMITS_LOCK = 0x5EE1CA90
 
 async def lock_fairest_due(tx: Connection, most: int) -> list[Job]:
     """Up to so many due pending jobs, those first whose wallet's turn it is, held until the transaction ends."""
-    rows = await tx.fetch(
-        """
-        SELECT * FROM video_jobs
-         WHERE status = 'pending' AND next_attempt_at <= now() AND expires_at > now()
-         ORDER BY turn, id
-         LIMIT $1
-           FOR UPDATE SKIP LOCKED
-        """,
-        most,
-    )
+    rows = await tx.fetch("SELECT * FROM fairest_due($1)", most)
     return [jobs.as_job(row) for row in rows]
 
 

@@ -71,9 +71,7 @@ async def accept(
                    sum(cost) OVER per_wallet <= wallet.credits AS covered,
                    coalesce(row_number() OVER per_wallet <= room.room, true) AS has_room,
                    -- the round in which it is sent: one job of each wallet a round
-                   greatest(wallet.last_turn + 1,
-                            (SELECT min(turn) FROM video_jobs WHERE status = 'pending'))
-                   + row_number() OVER per_wallet - 1 AS turn
+                   greatest(wallet.last_turn + 1, (SELECT first_turn())) + row_number() OVER per_wallet - 1 AS turn
               FROM asked JOIN wallet ON wallet.wallet_address = asked.wallet
                          LEFT JOIN room USING (wallet_address)
             WINDOW per_wallet AS (PARTITION BY asked.wallet ORDER BY asked.n)
