@@ -207,7 +207,8 @@ async def test_videos_that_are_told_together_complete_each_job_once(db, relay, v
         for row in await stored.rows("SELECT id, job_id FROM callbacks")
     ]
 
-    await asyncio.gather(*(callback.verify(hint, db=db, relay=relay, verifier=verifier) for hint in hints * 2))
+    process = callback.Hints(db, relay, verifier)
+    await asyncio.gather(*(process.verify(hint) for hint in hints * 2))
 
     for job in under_way:
         done = await stored.job(job.id)

@@ -274,7 +274,7 @@ class World:
             await self._verify(db, vendor, CallbackReceived(job_id=job_id, job_version=0, callback_id=stored))
 
     async def _verify(self, db, vendor, message):
-        await callback.verify(message, db=db, relay=self.relay, verifier=self._verifier(db, vendor))
+        await callback.Hints(db, self.relay, self._verifier(db, vendor)).verify(message)
 
     # What the reconciler does
 

@@ -21,16 +21,21 @@ class Window:
     used_sql: str
 
     @classmethod
-    def of(cls, table: str) -> "Window":
-        """The window that a table of (n, used_at) keeps. The name is one of ours, below."""
+    def of(cls, table: str, *, durable: bool) -> "Window":
+        """The window that a table of (n, used_at) keeps. The name is one of ours, below.
+
+        Where it is not durable, a server that dies may forget the calls of its last moment, and its transaction does
+        not wait for the disk: it must hold nothing else.
+        """
+        lazily = "" if durable else "lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)), "
         return cls(
             take_sql=f"""
-                WITH free AS (
-                    SELECT n FROM {table}
+                WITH {lazily}free AS (
+                    SELECT n FROM {table}{", lazily" if lazily else ""}
                      WHERE n <= $1 AND used_at <= clock_timestamp() - $2 * interval '1 s'
                      ORDER BY used_at
                      LIMIT $3
-                       FOR UPDATE SKIP LOCKED
+                       FOR UPDATE OF {table} SKIP LOCKED
                 ), taken AS (
                     UPDATE {table} SET used_at = clock_timestamp() FROM free WHERE {table}.n = free.n
                     RETURNING true
@@ -70,5 +75,5 @@ class Window:
         return count
 
 
-SENDS = Window.of("send_slots")
-QUERIES = Window.of("query_slots")
+SENDS = Window.of("send_slots", durable=True)
+QUERIES = Window.of("query_slots", durable=False)

@@ -72,10 +72,12 @@ class Verifier:
         async with self.db.connection() as connection:
             rows = await connection.fetch(
                 """
-                WITH held AS (
-                    SELECT id FROM video_jobs
+                WITH lazily AS MATERIALIZED (
+                    SELECT set_config('synchronous_commit', 'off', true)  -- lost, it is asked about too soon
+                ), held AS (
+                    SELECT id FROM video_jobs, lazily
                      WHERE id = ANY($1) AND (last_checked_at IS NULL OR last_checked_at <= now() - $2::interval)
-                       FOR NO KEY UPDATE SKIP LOCKED
+                       FOR NO KEY UPDATE OF video_jobs SKIP LOCKED
                 )
                 UPDATE video_jobs job SET last_checked_at = clock_timestamp() FROM held WHERE job.id = held.id
                 RETURNING job.id

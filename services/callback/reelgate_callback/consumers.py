@@ -1,8 +1,6 @@
 """AMQP in: which queue goes to which handler."""
 
-from functools import partial
-
-from reelgate_callback import handlers
+from reelgate_callback.handlers import Hints
 from reelgate_callback.settings import Settings
 from reelgate_common import topology
 from reelgate_common.bus import Subscription
@@ -18,7 +16,7 @@ def build(core: Core, verifier: Verifier, settings: Settings) -> list[Subscripti
         subscription(
             topology.CALLBACK_RECEIVED,
             CallbackReceived,
-            partial(handlers.verify, db=core.db, relay=core.relay, verifier=verifier),
+            Hints(core.db, core.relay, verifier).verify,
             publisher=core.bus.publisher,
             prefetch=settings.verifications_in_flight,
         )

@@ -194,15 +194,28 @@ def _check_signature(webhook: Webhook, task_id: str, settings: Settings) -> sign
     return said
 
 
-async def verify(message: CallbackReceived, *, db: Database, relay: Relay, verifier: Verifier) -> None:
-    """Ask record-info about the task a webhook named, and settle its job by the answer.
+class Hints:
+    """Asks record-info about the tasks that webhooks named, and settles their jobs by the answers.
 
     Asked at most once per job per interval: a hint that comes too soon only makes the next check sooner.
     Of a job that has its video, only another attempt's task is asked about: a second video is a second bill.
     """
-    async with db.connection() as connection:
-        callback = await repository.find_open(connection, message.callback_id)
-    if callback is None or not await verifier.may_ask(callback.job_id):
-        return
-    await verifier.verify(callback.attempt_id, callback.task_id)
-    relay.wake()
+
+    def __init__(self, db: Database, relay: Relay, verifier: Verifier) -> None:
+        self._db = db
+        self._relay = relay
+        self._verifier = verifier
+        self._open = Batches(self._find_open, name="hints", of_one=may_be_of_one)
+
+    async def verify(self, message: CallbackReceived) -> None:
+        """Find out whether what a webhook said is true."""
+        callback = await self._open(message.callback_id)
+        if callback is None or not await self._verifier.may_ask(callback.job_id):
+            return
+        await self._verifier.verify(callback.attempt_id, callback.task_id)
+        self._relay.wake()
+
+    async def _find_open(self, ids: Sequence[UUID]) -> Sequence[Callback | None]:
+        async with self._db.connection() as connection:
+            found = await repository.find_open(connection, ids)
+        return [found.get(one) for one in ids]

@@ -103,15 +103,15 @@ async def hint_task(tx: Connection, attempt_id: UUID, task_id: str) -> None:
     )
 
 
-async def find_open(db: Connection, callback_id: UUID) -> Callback | None:
-    """A webhook by its id; None when it was cleaned up, or when its attempt has given the job its video."""
-    row = await db.fetchrow(
+async def find_open(db: Connection, ids: Sequence[UUID]) -> dict[UUID, Callback]:
+    """Webhooks by their ids, without those that were cleaned up or whose attempt has given the job its video."""
+    rows = await db.fetch(
         """
         SELECT callback.id, job_id, callback.attempt_id, callback.task_id, token_ok
           FROM callbacks callback JOIN video_jobs job ON job.id = job_id
-         WHERE callback.id = $1
+         WHERE callback.id = ANY($1)
            AND NOT (job.status = 'completed' AND job.attempt_id IS NOT DISTINCT FROM callback.attempt_id)
         """,
-        callback_id,
+        ids,
     )
-    return Callback(**row) if row else None
+    return {row["id"]: Callback(**row) for row in rows}
