@@ -6,8 +6,8 @@ crashing before the delete publishes twice; consumers are idempotent, so that is
 
 import asyncio
 import random
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -85,6 +85,32 @@ async def add_all(tx: Connection, letters: Sequence[Letter]) -> None:
     )
 
 
+class _NotAll(Exception):
+    """Not everything that was taken out was published: the transaction is not to be committed."""
+
+
+class _Batch:
+    """Rows that were taken out of the outbox, and what became of them."""
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        self.rows = rows
+        self.confirmed: Sequence[int] = ()
+        self.refused: Sequence[int] = ()  # surely not published
+        self.unknown: BaseException | None = None  # why nobody knows of some
+
+    def note(self, results: Sequence[BaseException | None]) -> None:
+        """What became of each row: None when it was confirmed, else why not."""
+        ended = list(zip((row["id"] for row in self.rows), results, strict=True))
+        self.confirmed = [row_id for row_id, error in ended if error is None]
+        self.refused = [row_id for row_id, error in ended if isinstance(error, NotTaken)]
+        self.unknown = next((error for error in results if error and not isinstance(error, NotTaken)), None)
+
+    def check(self) -> None:
+        """Raise _NotAll unless each was published."""
+        if len(self.confirmed) < len(self.rows):
+            raise _NotAll
+
+
 class Relay:
     """Publishes what waits in the outbox. Every service process runs one; they share the work.
 
@@ -121,13 +147,11 @@ class Relay:
             async with self._looking:
                 await self._until_there_may_be_some()
                 await self._publisher.ready.wait()  # rows are left alone while the broker is away
-                tx = await stack.enter_async_context(self._db.transaction())
-                rows = await _take(tx)
-                if len(rows) == BATCH:
+                batch = await stack.enter_async_context(self._batch())
+                if len(batch.rows) == BATCH:
                     self._woken.set()  # there may be more
-                await asyncio.sleep(_PAUSE_SECONDS if rows else 0)
-            ended = await self._publish_all(tx, rows)
-        _raise_unknown(ended)
+                await asyncio.sleep(_PAUSE_SECONDS if batch.rows else 0)
+            await self._publish_all(batch)
 
     async def _until_there_may_be_some(self) -> None:
         while not self._woken.is_set():
@@ -144,26 +168,33 @@ class Relay:
     async def run_once(self) -> int:
         """Publish one batch; return how many rows the broker confirmed.
 
-        The transaction stays open while publishing: it is the lock on the rows. Publishing has its own
-        5 s limit. PublishFailed when the broker is away; rows it refused for sure are only put off.
+        PublishFailed when the broker is away; rows it refused for sure are only put off.
         """
-        async with self._db.transaction() as tx:
-            rows = await _take(tx)
-            ended = await self._publish_all(tx, rows)
-        _raise_unknown(ended)
-        return ended.count(None)
+        async with self._batch() as batch:
+            await self._publish_all(batch)
+        return len(batch.confirmed)
 
-    async def _publish_all(self, tx: Connection, rows: Sequence[Any]) -> Sequence[BaseException | None]:
-        """For each row None when it was confirmed, else why not."""
-        results = await asyncio.gather(*(self._publish(row) for row in rows), return_exceptions=True)
-        ended = list(zip((row["id"] for row in rows), results, strict=True))
-        confirmed = [row_id for row_id, result in ended if result is None]
-        refused = [row_id for row_id, result in ended if isinstance(result, NotTaken)]
-        if confirmed:
-            await _remove(tx, confirmed)
-        if refused:
-            await _put_off(tx, refused)
-        return results
+    @asynccontextmanager
+    async def _batch(self) -> AsyncIterator["_Batch"]:
+        """Rows that are gone at the end of the block, but for those that are found not to be published.
+
+        The transaction stays open while publishing: it is the lock on the rows. Publishing has its own 5 s limit.
+        """
+        try:
+            async with self._db.transaction() as tx:
+                batch = _Batch(await _take(tx))
+                yield batch
+                batch.check()
+        except _NotAll:
+            async with self._db.transaction() as tx:
+                await _remove(tx, batch.confirmed)
+                await _put_off(tx, batch.refused)
+            if batch.unknown:
+                raise batch.unknown from None
+
+    async def _publish_all(self, batch: "_Batch") -> None:
+        results = await asyncio.gather(*(self._publish(row) for row in batch.rows), return_exceptions=True)
+        batch.note(results)
 
     async def _publish(self, row: Any) -> None:
         headers = row["headers"] | {"correlation_id": str(row["job_id"])}
@@ -192,41 +223,35 @@ class Relay:
         metrics.published.labels(row["routing_key"]).inc()
 
 
-def _raise_unknown(ended: Sequence[BaseException | None]) -> None:
-    """Raise for a message of which nobody knows whether it is there, once what is known is committed."""
-    for error in ended:
-        if error is not None and not isinstance(error, NotTaken):
-            raise error
-
-
 async def _take(tx: Connection) -> Sequence[Any]:
-    """Up to a batch of what is due, held until the transaction ends."""
+    """Take up to a batch of what is due out of the outbox, so that it is gone when the transaction ends well.
+
+    The commit need not reach the disk: whatever it loses is published twice.
+    """
     rows: Sequence[Any] = await tx.fetch(
         """
-        SELECT id, event_id, routing_key, job_id, payload::text AS body, headers
-          FROM outbox
-         WHERE available_at <= now()
-         ORDER BY available_at, id
-         LIMIT $1
-           FOR UPDATE SKIP LOCKED
+        WITH lazily AS MATERIALIZED (
+            SELECT set_config('synchronous_commit', 'off', true)
+        ), due AS (
+            SELECT id FROM outbox, lazily
+             WHERE available_at <= now()
+             ORDER BY available_at, id
+             LIMIT $1
+               FOR UPDATE OF outbox SKIP LOCKED
+        )
+        DELETE FROM outbox USING due WHERE outbox.id = due.id
+        RETURNING outbox.id, event_id, routing_key, job_id, payload::text AS body, headers
         """,
         BATCH,
     )
     return rows
 
 
-async def _remove(tx: Connection, ids: list[int]) -> None:
-    """Take out what is published. The commit need not reach the disk: whatever it loses is published twice."""
-    await tx.execute(
-        """
-        WITH lazily AS (SELECT set_config('synchronous_commit', 'off', true))
-        DELETE FROM outbox WHERE id = ANY($1) AND EXISTS (SELECT FROM lazily)
-        """,
-        ids,
-    )
+async def _remove(tx: Connection, ids: Sequence[int]) -> None:
+    await tx.execute("DELETE FROM outbox WHERE id = ANY($1)", ids)
 
 
-async def _put_off(tx: Connection, ids: list[int]) -> None:
+async def _put_off(tx: Connection, ids: Sequence[int]) -> None:
     """Back off, so that one unroutable message is not first in every batch."""
     await tx.execute(
         """
