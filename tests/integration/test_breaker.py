@@ -4,8 +4,9 @@ import asyncio
 from collections import Counter
 from uuid import uuid4
 
-import httpx
+import aiohttp
 import pytest
+from scripted_wire import ScriptedWire, reply
 
 from reelgate_api.vendor_watch import VendorWatch
 from reelgate_common import audit, breaker
@@ -31,7 +32,7 @@ SETTINGS = {
 
 
 def body(code, message="said so", **data):
-    return httpx.Response(200, json={"code": code, "msg": message, "data": data or None})
+    return reply({"code": code, "msg": message, "data": data or None})
 
 
 def accepted():
@@ -46,11 +47,11 @@ def throttled():
 ACCOUNT = {code: (lambda code=code: body(code), 1) for code in (401, 402, 404, 433, 455)}
 TROUBLES = ACCOUNT | {
     "credits": (lambda: body(500, "Credits insufficient"), 1),
-    "edge": (lambda: httpx.Response(403, text="error code: 1010"), 1),
-    "storm": (lambda: httpx.Response(502, text="<html>Bad Gateway</html>"), IN_A_ROW),
-    "garbage": (lambda: httpx.Response(200, text="<html>"), IN_A_ROW),
-    "timeout": (lambda: httpx.ReadTimeout("no answer"), IN_A_ROW),
-    "refused": (lambda: httpx.ConnectError("connection refused"), IN_A_ROW),
+    "edge": (lambda: reply("error code: 1010", status=403), 1),
+    "storm": (lambda: reply("<html>Bad Gateway</html>", status=502), IN_A_ROW),
+    "garbage": (lambda: reply("<html>"), IN_A_ROW),
+    "timeout": (TimeoutError, IN_A_ROW),
+    "refused": (lambda: aiohttp.ConnectionTimeoutError("no connection"), IN_A_ROW),
 }
 
 
@@ -67,7 +68,7 @@ class Kie:
         if self.says:
             answer.set_result(self.says())
         said = await answer
-        if isinstance(said, Exception):
+        if isinstance(said, aiohttp.ConnectionTimeoutError):  # raised before anything is written
             raise said
         return said
 
@@ -81,13 +82,12 @@ def kie():
 async def make_submitters(db, kie, relay, cast, monkeypatch):
     """Two submitters that share nothing but the database."""
     monkeypatch.setattr(breaker, "LOOK_AGAIN_SECONDS", 0.02)
-    async with httpx.AsyncClient(transport=httpx.MockTransport(kie.handle), base_url="https://kie.example") as http:
 
-        async def make(**overrides):
-            settings = Settings(**SETTINGS | {"kie_sends_per_window": 1000} | overrides)
-            return [Submitter(db, KieClient(http, settings), relay, settings) for _ in range(2)]
+    async def make(**overrides):
+        settings = Settings(**SETTINGS | {"kie_sends_per_window": 1000} | overrides)
+        return [Submitter(db, KieClient(ScriptedWire(kie.handle), settings), relay, settings) for _ in range(2)]
 
-        yield make
+    return make
 
 
 @pytest.fixture

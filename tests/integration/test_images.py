@@ -16,6 +16,7 @@ import uvicorn
 from api_client import calling
 from PIL import Image as Pillow
 from prometheus_client import REGISTRY
+from scripted_wire import ScriptedWire, reply
 from structlog.testing import capture_logs
 
 from reelgate_api.app import create_app
@@ -129,14 +130,10 @@ def open_api(make_settings, make_key):
     async def open_one(*, vendor=None, headers=None, **overrides):
         settings = make_settings(**overrides)
         app = create_app(settings)
-        transport = httpx.MockTransport(vendor) if vendor else None
-        async with (
-            app.router.lifespan_context(app) as state,
-            httpx.AsyncClient(transport=transport, trust_env=False) as scripted,
-        ):
+        async with app.router.lifespan_context(app) as state:
             parts = state["parts"]
             if vendor:
-                parts = replace(parts, kie=KieClient(scripted, settings))
+                parts = replace(parts, kie=KieClient(ScriptedWire(vendor), settings))
             headers = await make_key() if headers is None else headers
             async with calling(app, parts, headers=headers) as client:
                 yield client
@@ -508,8 +505,8 @@ async def test_a_repeat_after_an_unknown_end_takes_the_same_name(open_api):
     names = []
 
     def broken(request):
-        names.append(request.content.split(b'name="fileName"\r\n\r\n')[1].split(b"\r\n")[0])
-        return httpx.Response(502, text="<html>")
+        names.append(request.body.split(b'name="fileName"\r\n\r\n')[1].split(b"\r\n")[0])
+        return reply("<html>", status=502)
 
     async with open_api(vendor=broken) as api:
         for _ in range(2):
@@ -530,7 +527,7 @@ async def test_an_image_the_host_refuses_is_400_with_its_sentence(api, configure
 async def test_the_vendors_sentence_brings_no_key_and_no_address_along(open_api):
     sentence = f"Bearer {SECRET} with {SECRET} failed at http://10.0.0.5:9000/bucket?token=t0ken of key {SECRET}"
 
-    async with open_api(vendor=lambda _: httpx.Response(200, json={"code": 400, "msg": sentence})) as api:
+    async with open_api(vendor=lambda _: reply({"code": 400, "msg": sentence})) as api:
         with capture_logs() as logs:
             answer = await api.post(IMAGES, **form())
 
@@ -546,7 +543,7 @@ async def test_when_all_places_are_taken_the_next_is_told_to_come_again_unread(o
     async def slow(_):
         arrived.release()
         await go.wait()
-        return httpx.Response(200, json={"code": 200, "data": {"downloadUrl": "https://files.example/a.png"}})
+        return reply({"code": 200, "data": {"downloadUrl": "https://files.example/a.png"}})
 
     sender = Sender(PART)
     async with open_api(vendor=slow) as api, asyncio.timeout(30):

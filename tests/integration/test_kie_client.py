@@ -1,6 +1,7 @@
 """The client of Kie.ai against a real socket that misbehaves: what is known of a send afterwards."""
 
 import asyncio
+import gzip
 import json
 import socket
 import time
@@ -149,6 +150,7 @@ async def test_the_vendor_is_sent_what_was_asked_for(client, job, server):
     assert head.startswith("POST /api/v1/veo/generate HTTP/1.1\r\n")
     assert f"authorization: bearer {KEY}" in head.lower()
     assert "user-agent: mozilla" in head.lower()
+    assert "accept-encoding: gzip, deflate\r\n" in head.lower()
     assert json.loads(body) == {
         "prompt": job.prompt,
         "imageUrls": job.image_urls,
@@ -161,6 +163,13 @@ async def test_the_vendor_is_sent_what_was_asked_for(client, job, server):
         "enableTranslation": True,
         "callBackUrl": CALLBACK,
     }
+
+
+async def test_a_compressed_answer_is_read(client, job, server):
+    packed = answer(gzip.compress(json.dumps(TASK).encode()))
+    server.behave = server.say(packed.replace(b"Connection", b"Content-Encoding: gzip\r\nConnection"))
+
+    assert (await send(client, job)).task_id == TASK["data"]["taskId"]
 
 
 async def test_seeds_and_translation_are_sent_as_asked_for(client, job, server):
@@ -268,6 +277,25 @@ async def test_a_vendor_that_is_away_was_sent_nothing(open_client, unused_tcp_po
         assert (await make(client, call)).outcome == "not_sent"
 
 
+async def test_a_vendor_that_goes_away_with_a_kept_connection_may_have_read_what_was_written(open_client):
+    """To ask once more, as aiohttp would for a GET, fails; the request was written all the same."""
+    requests, listening = [], None
+
+    async def serve(reader, writer):
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer({"code": 429, "msg": "said so"}).replace(b"Connection: close\r\n", b""))
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        listening.close()
+        writer.transport.abort()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with open_client(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}") as client:
+        outcomes = [(await make(client, "get-1080p-video")).outcome for _ in range(2)]
+
+    assert outcomes == ["throttled", "unknown"]
+    assert len(requests) == 2
+
+
 @pytest.mark.parametrize("call", PAID)
 async def test_past_its_time_nothing_that_costs_is_sent(client, server, call):
     assert (await make(client, call, within=-0.001)).outcome == "not_sent"
@@ -325,6 +353,7 @@ async def test_files_go_to_their_own_host_with_every_byte(open_client, server):
     assert head.startswith("POST /api/file-stream-upload HTTP/1.1\r\n")
     assert content in body
     assert b'name="uploadPath"\r\n\r\nimages\r\n' in body
+    assert b'filename="c%22at.png"\r\nContent-Type: image/png\r\n' in body
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Results on a host the operator does not take: asked for again, then the money back, and an operator sees it."""
 
-import httpx
 import pytest
+from scripted_wire import ScriptedWire, reply
 
 from reelgate_common import metrics, settlement
 from reelgate_common.domain.job import JobStatus
@@ -17,12 +17,11 @@ def verify(db):
     async def ask(job, url, *, hosts, grace=120):
         def handle(_):
             data = {"taskId": job.task_id, "successFlag": 1, "response": {"resultUrls": [url]}}
-            return httpx.Response(200, json={"code": 200, "msg": "success", "data": data})
+            return reply({"code": 200, "msg": "success", "data": data})
 
         kie = KieSettings(kie_ai_api_key="x", result_url_hosts=hosts)
         policy = JobSettings(empty_result_grace_seconds=grace)
-        async with httpx.AsyncClient(transport=httpx.MockTransport(handle), base_url="https://kie.example") as http:
-            await Verifier(db, KieClient(http, kie), policy, "tests").verify(job.attempt_id, job.task_id)
+        await Verifier(db, KieClient(ScriptedWire(handle), kie), policy, "tests").verify(job.attempt_id, job.task_id)
 
     return ask
 

@@ -288,4 +288,4 @@ async def callback(request: Request, parts: PartsDep) -> Response:
         body=await request.body(),
     )
     kept = {name: answer.headers[name] for name in ("content-type", "retry-after") if name in answer.headers}
-    return Response(answer.content, status_code=answer.status_code, headers=kept)
+    return Response(answer.body, status_code=answer.status, headers=kept)

@@ -1,25 +1,24 @@
 """The one client of Kie.ai: one method per remote call, every outcome as a value."""
 
-import asyncio
 import base64
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-import httpx
 import structlog
+from yarl import URL
 
 from reelgate_common import metrics, tracing, wire
 from reelgate_common.domain.job import Job, SendOutcome
 from reelgate_common.kie import account, answers, requests, upgrades, uploads, urls
 from reelgate_common.kie.account import Balance, Link
 from reelgate_common.kie.answers import Answer, NotYet, Send, TaskInfo
-from reelgate_common.kie.requests import Extension
+from reelgate_common.kie.requests import Body, Extension
 from reelgate_common.kie.upgrades import Upgrade
 from reelgate_common.kie.uploads import Upload
 from reelgate_common.logs import redact
@@ -28,21 +27,18 @@ from reelgate_common.settings import KieSettings
 log = structlog.get_logger(__name__)
 
 # The vendor's edge refuses unknown clients with a bare 403.
-_USER_AGENT = "Mozilla/5.0 (compatible; Reelgate/0.1)"
-_MAX_ANSWER_BYTES = 1024 * 1024
-_CONNECT_SECONDS = 5  # also to wait for a place in the pool
-# These prove that the request was never written.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_HEADERS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "gzip, deflate",
+    "Connection": "keep-alive",
+    "User-Agent": "Mozilla/5.0 (compatible; Reelgate/0.1)",
+}
 
 A = TypeVar("A", bound=Answer)
 
 
 class TooLate(Exception):
     """The time to send was over before the request was written; nothing was sent."""
-
-
-class AnswerTooLong(Exception):
-    """The vendor sent more than any answer of its API can be."""
 
 
 # As metrics name them; whatever else an answer may say is one more.
@@ -58,25 +54,18 @@ def _code_label(code: int | None) -> str:
 class KieClient:
     """Kie.ai's Veo API over one pool of connections. Never retries: that is its callers' decision."""
 
-    def __init__(self, http: httpx.AsyncClient, settings: KieSettings) -> None:
-        self._http = http
+    def __init__(self, out: wire.Wire, settings: KieSettings) -> None:
+        self._wire = out
         self._settings = settings
+        self._key = settings.kie_ai_api_key.get_secret_value()
 
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: KieSettings) -> AsyncIterator[Self]:
         """A client for the length of the block."""
-        async with httpx.AsyncClient(
-            base_url=settings.kie_ai_api_endpoint,
-            headers={
-                "Authorization": f"Bearer {settings.kie_ai_api_key.get_secret_value()}",
-                "User-Agent": _USER_AGENT,
-            },
-            transport=wire.Transport(),
-            follow_redirects=False,
-            trust_env=False,
-        ) as http:
-            yield cls(http, settings)
+        key = settings.kie_ai_api_key.get_secret_value()
+        async with wire.Wire.open(_HEADERS | {"Authorization": f"Bearer {key}"}) as out:
+            yield cls(out, settings)
 
     async def generate(self, job: Job, *, callback_url: str, send_before: float) -> Send:
         """Send a job; every way it can end is an outcome, none an exception.
@@ -89,7 +78,7 @@ class KieClient:
             answers.read_send,
             "POST",
             "/api/v1/veo/generate",
-            json=requests.generate_body(job, callback_url=callback_url),
+            body=requests.as_json(requests.generate_body(job, callback_url=callback_url)),
             seconds=self._settings.kie_send_timeout_seconds,
             send_before=send_before,
         )
@@ -101,7 +90,7 @@ class KieClient:
             answers.read_extend,
             "POST",
             "/api/v1/veo/extend",
-            json=requests.extend_body(extension, callback_url=callback_url),
+            body=requests.as_json(requests.extend_body(extension, callback_url=callback_url)),
             seconds=self._settings.kie_send_timeout_seconds,
             send_before=send_before,
         )
@@ -127,7 +116,7 @@ class KieClient:
             partial(upgrades.read_upgrade, wanted=self._is_wanted),
             "POST",
             "/api/v1/veo/get-4k-video",
-            json=requests.upgrade_4k_body(task_id, callback_url=callback_url),
+            body=requests.as_json(requests.upgrade_4k_body(task_id, callback_url=callback_url)),
             seconds=self._settings.kie_send_timeout_seconds,
             send_before=send_before,
         )
@@ -142,7 +131,7 @@ class KieClient:
                 params={"taskId": task_id},
             )
             info = answers.read_task(status, body, wanted=self._is_wanted)
-        except (httpx.HTTPError, AnswerTooLong, TimeoutError, OSError) as error:
+        except wire.BROKEN as error:
             info = NotYet(why=type(error).__name__)
         if isinstance(info, NotYet):
             log.info("task_not_readable", task_id=task_id, why=info.why)
@@ -170,83 +159,92 @@ class KieClient:
             account.read_link,
             "POST",
             "/api/v1/common/download-url",
-            json={"url": url},
+            body=requests.as_json({"url": url}),
             seconds=self._settings.kie_query_timeout_seconds,
         )
 
     async def upload(self, content: bytes, *, path: str, name: str, media_type: str) -> Upload:
         """Give the file host a file as a multipart stream. Free; the same path and name replace a file."""
-        file = (name, content, media_type)
-        return await self._upload("stream", data={"uploadPath": path, "fileName": name}, files={"file": file})
+        fields = {"uploadPath": path, "fileName": name}
+        return await self._upload("stream", requests.as_form(fields, file=content, name=name, media_type=media_type))
 
     async def upload_base64(self, content: bytes, *, path: str, name: str, media_type: str) -> Upload:
         """As upload, as JSON: a third more bytes."""
         encoded = f"data:{media_type};base64,{base64.b64encode(content).decode()}"
-        return await self._upload("base64", json={"base64Data": encoded, "uploadPath": path, "fileName": name})
+        return await self._upload(
+            "base64", requests.as_json({"base64Data": encoded, "uploadPath": path, "fileName": name})
+        )
 
     async def upload_from(self, url: str, *, path: str, name: str) -> Upload:
         """Have the file host fetch a public URL: within 30 s, about 100 MB at most."""
-        return await self._upload("url", json={"fileUrl": url, "uploadPath": path, "fileName": name})
+        return await self._upload("url", requests.as_json({"fileUrl": url, "uploadPath": path, "fileName": name}))
 
-    async def _upload(self, form: str, **request: Any) -> Upload:
-        url = f"{self._settings.file_endpoint}/api/file-{form}-upload"
-        seconds = self._settings.kie_upload_timeout_seconds
-        return await self._ask(Upload, uploads.read_upload, "POST", url, seconds=seconds, **request)
+    async def _upload(self, form: str, body: Body) -> Upload:
+        return await self._ask(
+            Upload,
+            uploads.read_upload,
+            "POST",
+            f"/api/file-{form}-upload",
+            base=self._settings.file_endpoint,
+            body=body,
+            seconds=self._settings.kie_upload_timeout_seconds,
+        )
 
     async def _ask(
         self,
         kind: type[A],
         read: Callable[[int, bytes], A],
         method: str,
-        url: str,
+        path: str,
         *,
-        seconds: float,
         send_before: float = math.inf,
         **request: Any,
     ) -> A:
         """Make one call; an answer is read, and a break becomes NOT_SENT or UNKNOWN by what was written."""
         written = False
 
-        async def trace(event: str, _: Any) -> None:
+        def last_look() -> None:
             nonlocal written
-            if event.endswith("send_request_headers.started"):
-                if time.monotonic() > send_before:
-                    raise TooLate
-                written = True
+            if time.monotonic() > send_before:
+                raise TooLate
+            written = True
 
         try:
-            status, body = await self._call(method, url, seconds=seconds, extensions={"trace": trace}, **request)
-            answer = read(status, body)
+            answer = read(*await self._call(method, path, before=last_look, **request))
         except TooLate:
             answer = kind(outcome=SendOutcome.NOT_SENT, message="its time was over before the request was written")
-        except _NOT_SENT as error:
-            answer = kind(outcome=SendOutcome.NOT_SENT, message=f"{type(error).__name__}: {error}"[:200])
-        except (httpx.HTTPError, httpx.InvalidURL, AnswerTooLong, TimeoutError, OSError) as error:
-            outcome = SendOutcome.UNKNOWN if written else SendOutcome.NOT_SENT
-            answer = kind(
-                outcome=outcome,
-                message=f"{type(error).__name__} after the request was {'' if written else 'not '}written",
-            )
-        call = url.rpartition("/")[2]
+        except wire.BROKEN as error:
+            name = type(error).__name__
+            if written:
+                answer = kind(outcome=SendOutcome.UNKNOWN, message=f"{name} after the request was written")
+            else:
+                answer = kind(outcome=SendOutcome.NOT_SENT, message=f"{name}: {error}".rstrip(": ")[:200])
+        call = path.rpartition("/")[2]
         metrics.vendor_answers.labels(call, answer.outcome).inc()
         metrics.vendor_codes.labels(call, _code_label(answer.code)).inc()
-        return replace(answer, message=self._blank(answer.message))
+        message = self._blank(answer.message)
+        return answer if message == answer.message else replace(answer, message=message)
 
     def _blank(self, message: str | None) -> str | None:
         """A message without our secrets, should the vendor quote them: it goes to the database and to people."""
-        return message and redact(message.replace(self._settings.kie_ai_api_key.get_secret_value(), "***"))
+        return message and redact(message.replace(self._key, "***"))
 
-    async def _call(self, method: str, url: str, *, seconds: float, **request: Any) -> tuple[int, bytes]:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        seconds: float,
+        base: str | None = None,
+        params: Mapping[str, str | int] | None = None,
+        body: Body = requests.NONE,
+        **more: Any,
+    ) -> tuple[int, bytes]:
         """One request. Our trace stays ours: nothing of it is sent along."""
-        timeout = httpx.Timeout(seconds, connect=_CONNECT_SECONDS, pool=_CONNECT_SECONDS)
-        target = self._http.base_url.join(url)
+        target = URL(f"{base or self._settings.kie_ai_api_endpoint}{path}")  # yarl remembers those it made
         about = {"http.request.method": method, "server.address": target.host, "url.path": target.path}
+        url = f"{target}?{urlencode(params, quote_via=quote)}" if params else str(target)
         with tracing.span(f"{method} {target.path}", "client", attributes=about) as span:
-            async with asyncio.timeout(seconds), self._http.stream(method, url, timeout=timeout, **request) as response:
-                span.set({"http.response.status_code": response.status_code})
-                body = b""
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > _MAX_ANSWER_BYTES:
-                        raise AnswerTooLong
-                return response.status_code, body
+            reply = await self._wire.ask(method, url, seconds=seconds, headers=body.headers, body=body.content, **more)
+            span.set({"http.response.status_code": reply.status})
+            return reply.status, reply.body
