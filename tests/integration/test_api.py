@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from api_client import api_settings, calling
+from listener import listening
 
 from reelgate_api.app import create_app
 from reelgate_common import auth, breaker, keys
@@ -134,6 +135,23 @@ async def test_a_callback_service_that_is_away_is_503(open_api, unused_tcp_port)
         answer = await api.post("/api/video/kie-ai-callback?attempt=1&token=x", json={})
 
     assert_problem(answer, 503, "unavailable")
+
+
+async def test_a_callback_is_handed_on_as_it_is_and_its_answer_back(open_api):
+    async with listening() as service, open_api(callback_service_url=f"http://127.0.0.1:{service.port}") as api:
+        service.say(503, Retry_After="7", Content_Type="text/plain", X_Own="no")
+        answer = await api.post(
+            "/api/video/kie-ai-callback?attempt=1&token=a%2Fb+c%20d",
+            content=b'{"code": 200}',
+            headers={"Content-Type": "application/json", "X-Webhook-Signature": "s", "Cookie": "own=1"},
+        )
+
+    [(headers, body)] = service.requests
+    assert (headers["request"], body) == ("/api/video/kie-ai-callback?attempt=1&token=a%2Fb+c%20d", b'{"code": 200}')
+    assert (headers["content-type"], headers["x-webhook-signature"]) == ("application/json", "s")
+    assert "cookie" not in headers
+    assert (answer.status_code, answer.text, answer.headers["retry-after"]) == (503, "said", "7")
+    assert "x-own" not in answer.headers
 
 
 async def test_cron_republishes_what_lost_its_permit(guarded, make_job, stored):
