@@ -80,6 +80,8 @@ async def measure() -> Outcome:
     """Ours and the bare handler take turns; the median counts."""
     with stacks.stack("bench-accept", stacks.LIFTED) as env:
         await open_wallets(env)
+        async with stacks.database(env) as db:
+            await stacks.analyzed(db)
         others = [int(env[f"PID_{name}"]) for name in ("SUBMITTER", "CALLBACK", "RECONCILER", "SIMULATOR")]
         with stacks.held(others):
             async with bare_handler(env) as bare_one:

@@ -108,6 +108,7 @@ async def _ours(servers: stacks.Servers, db: asyncpg.Connection) -> Pace:
         await load.send(api.url, "", count=JOBS, connections=16, act=accept.accepting(WALLETS))
         while await db.fetchval("SELECT count(*) FROM outbox"):  # noqa: ASYNC110 -- the event is in another process
             await asyncio.sleep(0.05)
+    await stacks.analyzed(db)
     async with _worker(stacks.service("submitter"), servers.env | {"HTTP_PORT": "0"}) as pid:
         return await _pace(servers, db, _OURS_LEFT, pid)
 
@@ -119,6 +120,7 @@ async def _peer(name: str, python: Path, servers: stacks.Servers, db: asyncpg.Co
     filling = await asyncio.create_subprocess_exec(*command, "fill", env=servers.env, cwd=_HERE)
     if await filling.wait():
         raise RuntimeError(f"{name} did not fill its queue")
+    await stacks.analyzed(db)
     async with _worker([*command, "work"], servers.env) as pid:
         return await _pace(servers, db, _LEFT, pid)
 

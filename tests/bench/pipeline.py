@@ -82,6 +82,7 @@ async def measure() -> Outcome:
         async with stacks.database(env) as db:
             await accept.open_wallets(env)
             await drained(db)
+            await stacks.analyzed(db)
             whole = await burst(name, env, db, JOBS)
             rate = whole.per_second("final_at") / 2
             since = await db.fetchval("SELECT clock_timestamp()")

@@ -13,6 +13,8 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 _MOST_TOGETHER = 100
+_COMPANY = 4  # so many together are a crowd: more are to be expected
+IN_NO_HURRY = 0.004  # seconds; for `pause`, where calls to Kie.ai lie between one batch and the next
 _MOST_WAITING = 2_000  # more would only wait until their callers have given up
 _PATIENCE_SECONDS = 5.0  # what was not begun by then is not begun: its caller may have given up, and tries again
 
@@ -25,7 +27,8 @@ def may_be_of_one(error: Exception) -> bool:
 class Batches(Generic[A, R]):
     """Hands arguments to `act`, as many at a time as came while it was busy with earlier ones.
 
-    Nobody waits for company: a lone argument is handed on at once, and batches get as large as the load makes them.
+    Nobody waits for company where there was none: a lone argument is handed on at once, and batches get as large as
+    the load makes them. After a crowd so many seconds of `pause` are given to those who come back from elsewhere.
     `act` answers for each argument, in order. An error `of_one` of several is no reason to fail the others: each is
     then tried by itself. `name` is for the metric of what waits.
     """
@@ -36,9 +39,12 @@ class Batches(Generic[A, R]):
         *,
         name: str,
         of_one: Callable[[Exception], bool] = lambda _: False,
+        pause: float = 0,
     ) -> None:
         self._act = act
         self._of_one = of_one
+        self._pause = pause
+        self._is_crowded = False
         self._gauge = metrics.batch_waiting.labels(name)
         self._waiting: deque[tuple[A, asyncio.Future[R], float]] = deque()
         self._worker: asyncio.Task[None] | None = None
@@ -74,7 +80,10 @@ class Batches(Generic[A, R]):
     async def _work(self) -> None:
         try:
             while self._waiting:
+                if self._is_crowded and self._pause:
+                    await asyncio.sleep(self._pause)
                 together = min(len(self._waiting), _MOST_TOGETHER)
+                self._is_crowded = together >= _COMPANY
                 await self._settle([self._waiting.popleft()[:2] for _ in range(together)])
         finally:
             self._worker = None  # in the same step as nobody was found waiting: the next caller starts another

@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from reelgate_common import attempts, jobs, metrics, settlement, slots, tracing
-from reelgate_common.batches import Batches, may_be_of_one
+from reelgate_common.batches import IN_NO_HURRY, Batches, may_be_of_one
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, SendOutcome
 from reelgate_common.jobs import Move
@@ -54,10 +54,10 @@ class Verifier:
         self.policy = policy
         self.by = by
         self._most_a_second = max(1, int(policy.kie_queries_per_second * share))
-        self._known = Batches(self._find_all, name="tasks", of_one=may_be_of_one)
-        self._free = Batches(self._may_ask_all, name="questions", of_one=may_be_of_one)
-        self._turns = Batches(self._take_turns, name="turns", of_one=may_be_of_one)
-        self._videos = Batches(self._deliver_all, name="videos", of_one=may_be_of_one)
+        self._known = Batches(self._find_all, name="tasks", of_one=may_be_of_one, pause=IN_NO_HURRY)
+        self._free = Batches(self._may_ask_all, name="questions", of_one=may_be_of_one, pause=IN_NO_HURRY)
+        self._turns = Batches(self._take_turns, name="turns", of_one=may_be_of_one, pause=IN_NO_HURRY)
+        self._videos = Batches(self._deliver_all, name="videos", of_one=may_be_of_one, pause=IN_NO_HURRY)
 
     async def may_ask(self, job_id: UUID) -> bool:
         """As the function of this name, in a transaction of its own."""

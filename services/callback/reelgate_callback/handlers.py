@@ -13,7 +13,7 @@ from reelgate_callback.repository import Callback
 from reelgate_callback.settings import Settings
 from reelgate_common import metrics, outbox, tracing
 from reelgate_common.auth import hash_secret
-from reelgate_common.batches import Batches, may_be_of_one
+from reelgate_common.batches import IN_NO_HURRY, Batches, may_be_of_one
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import InvalidInput, NotFound
 from reelgate_common.domain.job import Attempt
@@ -63,8 +63,8 @@ class Receiver:
         self._db = db
         self._relay = relay
         self._settings = settings
-        self._found = Batches(self._find_all, name="attempts", of_one=may_be_of_one)
-        self._kept = Batches(self._keep_all, name="callbacks", of_one=may_be_of_one)
+        self._found = Batches(self._find_all, name="attempts", of_one=may_be_of_one, pause=IN_NO_HURRY)
+        self._kept = Batches(self._keep_all, name="callbacks", of_one=may_be_of_one, pause=IN_NO_HURRY)
 
     async def receive(self, webhook: Webhook) -> UUID:
         """Keep a webhook about one of our jobs and return the job's id; its truth is checked later.
@@ -205,7 +205,7 @@ class Hints:
         self._db = db
         self._relay = relay
         self._verifier = verifier
-        self._open = Batches(self._find_open, name="hints", of_one=may_be_of_one)
+        self._open = Batches(self._find_open, name="hints", of_one=may_be_of_one, pause=IN_NO_HURRY)
 
     async def verify(self, message: CallbackReceived) -> None:
         """Find out whether what a webhook said is true."""

@@ -15,7 +15,7 @@ import structlog
 from reelgate_common import attempts, breaker, jobs, metrics, outbox, settlement, slots, tracing, vendor_account
 from reelgate_common.attempts import NewAttempt, Taken
 from reelgate_common.auth import hash_secret
-from reelgate_common.batches import Batches, may_be_of_one
+from reelgate_common.batches import IN_NO_HURRY, Batches, may_be_of_one
 from reelgate_common.db import Connection, Database
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, SendOutcome
@@ -57,8 +57,8 @@ class Submitter:
         self.settings = settings
         # Set at shutdown: permits still waiting for a slot are left to others, sends under way are finished.
         self.stopping = asyncio.Event()
-        self._claims = Batches(self._claim_all, name="claims", of_one=may_be_of_one)
-        self._acceptances = Batches(self._accept_all, name="acceptances", of_one=may_be_of_one)
+        self._claims = Batches(self._claim_all, name="claims", of_one=may_be_of_one, pause=IN_NO_HURRY)
+        self._acceptances = Batches(self._accept_all, name="acceptances", of_one=may_be_of_one, pause=IN_NO_HURRY)
 
     async def use_permit(self, permit: JobRequested) -> None:
         """Claim the fairest due job when the window allows, and send it. Nothing due: the permit is spent."""
