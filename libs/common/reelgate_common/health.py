@@ -13,6 +13,9 @@ from reelgate_common.db import Database
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.metrics import exposition
 
+# Asked for by machines, again and again: worth no trace and no series of their own.
+PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+
 Check = Callable[[], Awaitable[str | None]]
 
 

@@ -6,12 +6,11 @@ from uuid import uuid4
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reelgate_common import tracing
+from reelgate_common import health, tracing
 
 HEADER = "X-Request-Id"
 _HEADER = HEADER.lower().encode()
 _SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class HttpContext:
@@ -28,7 +27,7 @@ class HttpContext:
         self._app = app
         self._traces = traces
         self._join = join
-        self._untraced = _UNTRACED | untraced
+        self._untraced = health.PATHS | untraced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on as it is, but for the header of the answer."""

@@ -6,7 +6,7 @@ from functools import cache
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reelgate_common import metrics
+from reelgate_common import health, metrics
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NO_ROUTE = "none"  # not found, or refused before a route was looked for
@@ -47,7 +47,10 @@ class HttpMetrics:
 
 
 def _count(scope: Scope, method: str, status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path", _OTHER if "endpoint" in scope else _NO_ROUTE)
+    if scope["path"] in health.PATHS:
+        route = _OTHER
+    else:
+        route = getattr(scope.get("route"), "path", _OTHER if "endpoint" in scope else _NO_ROUTE)
     answered, took = _series(method, route, status)
     answered.inc()
     took.observe(seconds)

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from reelgate_callback import consumers
 from reelgate_callback.handlers import Receiver
-from reelgate_callback.routes import router
+from reelgate_callback.routes import ROUTES
 from reelgate_callback.settings import Settings
 from reelgate_callback.webhooks.sender import open_sender
 from reelgate_common import health
@@ -32,11 +34,17 @@ async def _refuse(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, status_code=status)
 
 
-def create_app(settings: Settings) -> FastAPI:
+async def _refuse_path(_: Request, error: Exception) -> JSONResponse:
+    """In JSON, as everything is said here."""
+    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for these only
+    return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=error.headers)
+
+
+def create_app(settings: Settings) -> Starlette:
     """The app for these settings. Closed in reverse: consumers stop first, the pool last."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             core = await stack.enter_async_context(open_core("callback", settings))
             verifier = Verifier(core.db, core.kie, settings, "callback")
@@ -47,18 +55,12 @@ def create_app(settings: Settings) -> FastAPI:
             checks = {"database": health.database(core.db)}
             yield {"receiver": Receiver(core.db, core.relay, settings), "checks": checks}
 
-    app = FastAPI(
-        title="Reelgate callback",
+    app = Starlette(
         lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
+        routes=[*ROUTES, *health.routes(lambda request: request.state.checks)],
+        exception_handlers={HTTPException: _refuse_path, **dict.fromkeys(_STATUS, _refuse)},
     )
-    app.include_router(router)
-    app.routes.extend(health.routes(lambda request: request.state.checks))
-    for error in _STATUS:
-        app.add_exception_handler(error, _refuse)
+    app.router.redirect_slashes = False
     app.add_middleware(BodyLimit, max_bytes=settings.max_callback_bytes)
     app.add_middleware(SecureHeaders)
     # Kie.ai knows nothing of our traces, and a stranger shall not begin any: see Receiver in handlers.
