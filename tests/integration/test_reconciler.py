@@ -24,9 +24,11 @@ class FakeBus:
 
     def __init__(self):
         self.waiting = 0
+        self.asked = 0
 
     async def depth(self, queue):
         assert queue is topology.JOB_REQUESTED
+        self.asked += 1
         return self.waiting
 
 
@@ -595,11 +597,14 @@ async def test_a_permit_that_waits_in_the_outbox_is_not_lost(lost_permit, make_r
 
 
 @pytest.mark.parametrize("column", ["next_attempt_at", "republish_after"])
-async def test_a_job_that_is_not_due_needs_no_permit(lost_permit, make_reconciler, stored, column):
+async def test_a_job_that_is_not_due_needs_no_permit_and_no_look_at_the_broker(
+    lost_permit, make_reconciler, bus, stored, column
+):
     job = await lost_permit()
     await stored.age(job.id, column, seconds=-60)
 
     assert await make_reconciler().republish() == 0
+    assert bus.asked == 0
 
 
 async def test_a_permit_is_made_again_more_and_more_rarely(lost_permit, make_reconciler, stored):

@@ -16,8 +16,11 @@ async def run_once(db: Database, bus: Bus, *, by: str, limit: int) -> int:
     """Queue due pending jobs again whose permit is neither in the outbox nor in the queue; return how many.
 
     A permit that is only delivered and unacked looks lost too; one too many does no harm, since it finds
-    no job to claim.
+    no job to claim. The database is asked first: the broker takes a connection for the question.
     """
+    async with db.connection() as connection:
+        if not await _may_be_lost(connection):
+            return 0
     if await bus.depth(topology.JOB_REQUESTED) != 0:
         return 0
     async with db.transaction() as tx:
@@ -27,6 +30,17 @@ async def run_once(db: Database, bus: Bus, *, by: str, limit: int) -> int:
     if lost:
         log.warning("permits_republished", count=len(lost), by=by)
     return len(lost)
+
+
+async def _may_be_lost(db: Connection) -> bool:
+    """Whether there is a job whose permit should have been used by now, wherever it is."""
+    found: bool = await db.fetchval(
+        """
+        SELECT EXISTS (SELECT FROM video_jobs
+                        WHERE status = 'pending' AND republish_after <= now() AND next_attempt_at <= now())
+        """
+    )
+    return found
 
 
 async def _take_lost(tx: Connection, limit: int) -> list[tuple[UUID, int]]:

@@ -40,9 +40,9 @@ class Reconciler:
 
     async def check_due(self) -> int:
         """Ask record-info about tasks that are due, a few at once."""
-        async with self.db.transaction() as tx:
+        async with self.db.connection() as connection:
             due = await repository.take_due_checks(
-                tx,
+                connection,
                 limit=self.settings.checks_per_pass,
                 late_check_days=self.settings.late_check_days,
                 interval_seconds=self.settings.hint_interval_seconds,
@@ -58,8 +58,8 @@ class Reconciler:
 
     async def end_overdue(self) -> int:
         """End states that lasted too long: leases, unknown sends, silent tasks, jobs that were never sent."""
-        async with self.db.transaction() as tx:
-            overdue = await repository.take_overdue(tx, limit=_LIMIT)
+        async with self.db.connection() as connection:
+            overdue = await repository.take_overdue(connection, limit=_LIMIT)
         for found in overdue:
             if not await self._ask_once_more(found):
                 continue

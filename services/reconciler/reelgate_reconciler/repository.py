@@ -31,7 +31,7 @@ class Overdue:
 
 
 async def take_due_checks(
-    tx: Connection, *, limit: int, late_check_days: float, interval_seconds: float
+    db: Connection, *, limit: int, late_check_days: float, interval_seconds: float
 ) -> list[DueCheck]:
     """Take jobs whose task is due to be asked about, and put their next check off.
 
@@ -40,7 +40,7 @@ async def take_due_checks(
     The task is the job's own, else one that a webhook with the right token named. A job with neither, and a
     failed one older than the vendor's memory, is not asked about any more.
     """
-    rows = await tx.fetch(
+    rows = await db.fetch(
         """
         WITH due AS (
             SELECT id, status = 'failed' AND completed_at < now() - $2::interval AS too_old
@@ -71,9 +71,9 @@ async def take_due_checks(
     return [DueCheck(**row) for row in rows]
 
 
-async def take_overdue(tx: Connection, *, limit: int) -> list[Overdue]:
+async def take_overdue(db: Connection, *, limit: int) -> list[Overdue]:
     """Take jobs whose deadline has passed, and put it off while they are dealt with."""
-    rows = await tx.fetch(
+    rows = await db.fetch(
         """
         UPDATE video_jobs SET deadline_at = now() + $2 * interval '1 s'
          WHERE id IN (SELECT id FROM video_jobs

@@ -38,7 +38,7 @@ class Endpoint:
 
 
 async def take(
-    tx: Connection, *, limit: int, busy: Mapping[UUID, int], per_endpoint: int, lease: timedelta
+    db: Connection, *, limit: int, busy: Mapping[UUID, int], per_endpoint: int, lease: timedelta
 ) -> list[Delivery]:
     """Take deliveries that are due, in turn of endpoints, and put their next attempt off.
 
@@ -46,7 +46,7 @@ async def take(
     receiver that is slow, or has thousands waiting, delays its own. A taker that dies leaves a delivery to
     others when the lease is over.
     """
-    rows = await tx.fetch(
+    rows = await db.fetch(
         """
         WITH open AS (
             SELECT e.id, coalesce(busy.count, 0) AS busy

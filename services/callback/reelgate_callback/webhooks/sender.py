@@ -76,9 +76,9 @@ class Sender:
         room = self._in_flight - len(self._in_hand)
         if room <= 0:
             return 0
-        async with self._db.transaction() as tx:
+        async with self._db.connection() as connection:
             taken = await repository.take(
-                tx, limit=room, busy=Counter(self._in_hand.values()), per_endpoint=_PER_ENDPOINT, lease=_LEASE
+                connection, limit=room, busy=Counter(self._in_hand.values()), per_endpoint=_PER_ENDPOINT, lease=_LEASE
             )
         for delivery in taken:
             task = asyncio.create_task(self._send(delivery))
