@@ -45,18 +45,19 @@ class CheckedTransport(httpx.AsyncBaseTransport):
     """Resolves a host itself and connects to the very address it checked, so that no second answer can differ.
 
     Only public addresses, but for URLs that are `trusted`. Host header, SNI and the certificate's name stay those
-    of the URL.
+    of the URL. The transport beneath is made for the first request: until then a process does without 3 MB of httpcore.
     """
 
     def __init__(
         self,
-        inner: httpx.AsyncBaseTransport,
+        make_inner: Callable[[], httpx.AsyncBaseTransport],
         resolver: Resolve,
         *,
         schemes: Sequence[str],
         trusted: Callable[[httpx.URL], bool],
     ) -> None:
-        self._inner = inner
+        self._make_inner = make_inner
+        self._inner: httpx.AsyncBaseTransport | None = None
         self._resolve = resolver
         self._schemes = schemes
         self._trusted = trusted
@@ -74,10 +75,15 @@ class CheckedTransport(httpx.AsyncBaseTransport):
                 extensions={**request.extensions, "sni_hostname": host},
             )
             try:
-                return await self._inner.handle_async_request(checked)
+                return await self._opened().handle_async_request(checked)
             except (httpx.ConnectError, httpx.ConnectTimeout) as this:
                 error = this
         raise error
+
+    def _opened(self) -> httpx.AsyncBaseTransport:
+        if self._inner is None:
+            self._inner = self._make_inner()
+        return self._inner
 
     async def _addresses(self, url: httpx.URL, host: str) -> list[Address]:
         if url.scheme not in self._schemes:
@@ -93,4 +99,5 @@ class CheckedTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._inner.aclose()
+        if self._inner is not None:
+            await self._inner.aclose()

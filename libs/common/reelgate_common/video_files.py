@@ -58,11 +58,13 @@ class VideoFiles:
     @asynccontextmanager
     async def open(cls, resolver: Resolve, *, trusted: str) -> AsyncIterator[Self]:
         """A client for the length of the block; `trusted` is the one origin that may be private."""
-        inner = httpx.AsyncHTTPTransport(limits=_LIMITS, trust_env=False)
         vendor = _origin(httpx.URL(trusted))
         async with httpx.AsyncClient(
             transport=CheckedTransport(
-                inner, resolver, schemes=("https", "http"), trusted=lambda url: _origin(url) == vendor
+                lambda: httpx.AsyncHTTPTransport(limits=_LIMITS, trust_env=False),
+                resolver,
+                schemes=("https", "http"),
+                trusted=lambda url: _origin(url) == vendor,
             ),
             timeout=_TIMEOUT,
             follow_redirects=True,

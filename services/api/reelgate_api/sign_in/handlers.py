@@ -11,7 +11,6 @@ from reelgate_api.limits.handlers import Limiter
 from reelgate_api.settings import Settings
 from reelgate_api.sign_in import message as messages
 from reelgate_api.sign_in import repository
-from reelgate_api.sign_in.signature import signer
 from reelgate_common.auth import SESSION_PREFIX, Caller
 from reelgate_common.db import Database
 from reelgate_common.domain.errors import NotAllowed, NotAuthenticated, NotFound
@@ -65,7 +64,7 @@ async def sign_in(
     )
     await limiter.count(_ATTEMPTS)
     async with alone:
-        is_theirs = await asyncio.to_thread(signer, text, signature) == message.address
+        is_theirs = await asyncio.to_thread(_signer, text, signature) == message.address
     token = SESSION_PREFIX + secrets.token_hex(32)
     until = None
     if is_theirs:
@@ -82,6 +81,12 @@ async def sign_in(
         raise NotAuthenticated("The signature is not this address's, or the nonce is used or too old: sign a new one")
     log.info("session_opened")
     return Session(token=token, wallet_address=message.address, expires_at=until)
+
+
+def _signer(text: str, signature: str) -> str | None:
+    from reelgate_api.sign_in.signature import signer  # noqa: PLC0415 -- as in `messages.check`
+
+    return signer(text, signature)
 
 
 async def sign_out(token: str | None, *, caller: Caller, db: Database) -> None:

@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from eth_utils.address import to_checksum_address
-
 from reelgate_common.domain.errors import InvalidInput
 
 # A wallet's clock may be wrong. A message older than the nonce it names can live is nobody's honest one.
@@ -75,6 +73,8 @@ def _moment(text: str | None) -> datetime | None:
 
 def check(message: Message, *, base_url: str, chain_id: int | None, now: datetime, nonce_valid_for: timedelta) -> None:
     """Raise InvalidInput unless the message is for this gateway and for now. What it proves is another matter."""
+    from eth_utils.address import to_checksum_address  # noqa: PLC0415 -- 5 MB that nobody pays before one signs in
+
     public = urlsplit(base_url)
     scheme = message.scheme or public.scheme
     if _origin(f"{scheme}://{message.domain}") != _origin(base_url):

@@ -60,10 +60,10 @@ class Receiver:
         """A client for the length of the block."""
         # A kept connection belongs to an address, and would be used for another name at it.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        inner = httpx.AsyncHTTPTransport(verify=trust or httpx.create_ssl_context(), limits=limits)
+        trust = trust or httpx.create_ssl_context()  # now: certificates that cannot be read shall stop the start
         async with httpx.AsyncClient(
             transport=CheckedTransport(
-                inner,
+                lambda: httpx.AsyncHTTPTransport(verify=trust, limits=limits),
                 resolver,
                 schemes=("https", "http") if allow_private else ("https",),
                 trusted=lambda _: allow_private,
