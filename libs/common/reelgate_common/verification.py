@@ -105,7 +105,11 @@ class Verifier:
         if found is None:
             return NotYet(why="no such attempt")
         known, trace = found
-        about = {"reelgate.job_id": str(known.job_id), "reelgate.attempt_id": str(attempt_id)}
+        return await self.verify_known(known, task_id, trace=trace)
+
+    async def verify_known(self, known: Attempt, task_id: str, *, trace: str | None) -> TaskInfo | None:
+        """As `verify`, of an attempt that was just looked up, in its job's trace."""
+        about = {"reelgate.job_id": str(known.job_id), "reelgate.attempt_id": str(known.id)}
         with tracing.span("verify", of=trace, attributes=about) as span:
             info = await self._verify(known, task_id)
             span.set({"reelgate.answer": type(info).__name__ if info else "put off"})

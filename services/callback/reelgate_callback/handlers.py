@@ -1,6 +1,5 @@
 """Use cases of the callback service: keep what Kie.ai says as a hint, then ask whether it is true."""
 
-import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,18 +8,18 @@ from uuid import UUID
 import structlog
 
 from reelgate_callback import repository
-from reelgate_callback.repository import Callback
+from reelgate_callback.repository import Callback, Hint, Kept
 from reelgate_callback.settings import Settings
-from reelgate_common import metrics, outbox, tracing
+from reelgate_common import metrics, tracing
 from reelgate_common.auth import hash_secret
 from reelgate_common.batches import IN_NO_HURRY, Batches, may_be_of_one
-from reelgate_common.db import Connection, Database
+from reelgate_common.db import Database
 from reelgate_common.domain.errors import InvalidInput, NotFound
 from reelgate_common.domain.job import Attempt
 from reelgate_common.ids import new_id
 from reelgate_common.kie import answers, signature
 from reelgate_common.messages import CallbackReceived
-from reelgate_common.outbox import Letter, Relay
+from reelgate_common.outbox import Relay
 from reelgate_common.verification import Verifier
 
 log = structlog.get_logger(__name__)
@@ -35,25 +34,6 @@ class Webhook:
     token: str | None
     timestamp: str | None
     signature: str | None
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A webhook that is to be stored, and the place in a trace where it came in."""
-
-    callback: Callback
-    raw: bytes
-    place: str | None
-
-    @property
-    def body(self) -> str:
-        """As text, of whatever it is made."""
-        return self.raw.decode("utf-8", "replace").replace("\x00", "")
-
-    @property
-    def body_hash(self) -> bytes:
-        """What repeats are known by."""
-        return hashlib.sha256(self.raw).digest()
 
 
 class Receiver:
@@ -116,14 +96,15 @@ class Receiver:
         if not (callback.token_ok and attempt.task_id is None):
             return await self._kept(kept)
         async with self._db.transaction() as tx:  # by itself: the attempt may be held by whoever sends it
-            [fresh] = await _keep(tx, [kept])
+            fresh = bool(await repository.store(tx, [kept]))
             if fresh:
                 await repository.hint_task(tx, callback.attempt_id, callback.task_id)
         return fresh
 
     async def _keep_all(self, kept: Sequence[Kept]) -> Sequence[bool]:
-        async with self._db.transaction() as tx:
-            return await _keep(tx, kept)
+        async with self._db.connection() as connection:
+            stored = await repository.store(connection, kept)
+        return [each.callback.id in stored for each in kept]
 
 
 def _task_of(webhook: Webhook) -> str:
@@ -136,19 +117,6 @@ def _task_of(webhook: Webhook) -> str:
         _count("no_task_id")
         raise InvalidInput("data.taskId", "Missing taskId")
     return task_id
-
-
-def _news(callback: Callback) -> CallbackReceived:
-    return CallbackReceived(job_id=callback.job_id, job_version=0, callback_id=callback.id)
-
-
-async def _keep(tx: Connection, kept: Sequence[Kept]) -> Sequence[bool]:
-    """Store webhooks, and the events of those that are new."""
-    stored = await repository.store(tx, [(each.callback, each.body, each.body_hash) for each in kept])
-    news = [Letter(_news(each.callback), each.place) for each in kept if each.callback.id in stored]
-    if news:
-        await outbox.add_all(tx, news)
-    return [each.callback.id in stored for each in kept]
 
 
 def _match(found: Sequence[tuple[Attempt, bytes]], webhook: Webhook, task_id: str) -> tuple[Attempt | None, bool]:
@@ -209,13 +177,13 @@ class Hints:
 
     async def verify(self, message: CallbackReceived) -> None:
         """Find out whether what a webhook said is true."""
-        callback = await self._open(message.callback_id)
-        if callback is None or not await self._verifier.may_ask(callback.job_id):
+        hint = await self._open(message.callback_id)
+        if hint is None or not await self._verifier.may_ask(hint.attempt.job_id):
             return
-        await self._verifier.verify(callback.attempt_id, callback.task_id)
+        await self._verifier.verify_known(hint.attempt, hint.task_id, trace=hint.trace)
         self._relay.wake()
 
-    async def _find_open(self, ids: Sequence[UUID]) -> Sequence[Callback | None]:
+    async def _find_open(self, ids: Sequence[UUID]) -> Sequence[Hint | None]:
         async with self._db.connection() as connection:
             found = await repository.find_open(connection, ids)
         return [found.get(one) for one in ids]

@@ -1,5 +1,6 @@
 """Every SQL statement of the callback service."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from reelgate_common import jobs
 from reelgate_common.db import Connection
 from reelgate_common.domain.job import Attempt
+from reelgate_common.messages import CallbackReceived
 
 # Repeats of a body are stored once; this bounds what somebody who knows a task id can make us store. Webhooks
 # with the token are counted by themselves, so that a stranger's do not crowd out Kie.ai's own.
@@ -53,37 +55,73 @@ async def find_attempts(db: Connection, attempt_ids: Sequence[UUID | None], task
     return [Known(jobs.as_attempt(row), row["token_hash"], row["traceparent"]) for row in rows]
 
 
-async def store(tx: Connection, new: Sequence[tuple[Callback, str, bytes]]) -> frozenset[UUID]:
-    """Keep webhooks, each with its body and that one's hash; the ids of those that are new.
+@dataclass(frozen=True)
+class Kept:
+    """A webhook that is to be stored, and the place in its job's trace where it came in."""
+
+    callback: Callback
+    raw: bytes
+    place: str | None
+
+    @property
+    def body(self) -> str:
+        """As text, of whatever it is made."""
+        return self.raw.decode("utf-8", "replace").replace("\x00", "")
+
+    @property
+    def body_hash(self) -> bytes:
+        """What repeats are known by."""
+        return hashlib.sha256(self.raw).digest()
+
+    @property
+    def event(self) -> CallbackReceived:
+        """What has somebody look whether it is true."""
+        return CallbackReceived(job_id=self.callback.job_id, job_version=0, callback_id=self.callback.id)
+
+
+async def store(db: Connection, new: Sequence[Kept]) -> frozenset[UUID]:
+    """Keep webhooks, and write the events of those that are new; the ids of these.
 
     Left out are those that were kept before, or of whose kind enough were. No job's lock is waited for.
     """
-    rows = await tx.fetch(
+    events = [one.event for one in new]
+    rows = await db.fetch(
         """
         WITH new AS (
             SELECT new.*, row_number() OVER (PARTITION BY attempt_id, token_ok ORDER BY new.id) AS nth
               FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bool[], $6::text[], $7::bytea[],
-                          $8::text[])
-                   AS new(id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature)
+                          $8::text[], $10::uuid[], $11::jsonb[], $12::text[])
+                   AS new(id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature, event_id, event, place)
+        ), stored AS (
+            INSERT INTO callbacks (id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature)
+            SELECT id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature
+              FROM new
+             WHERE nth + (SELECT count(*) FROM callbacks kept
+                           WHERE kept.attempt_id = new.attempt_id AND kept.token_ok = new.token_ok) <= $9
+             ORDER BY attempt_id, task_id, body_hash  -- batches of several processes shall not deadlock over repeats
+            ON CONFLICT DO NOTHING
+            RETURNING id
+        ), queued AS (
+            INSERT INTO outbox (event_id, routing_key, job_id, payload, headers)
+            SELECT new.event_id, $13, new.job_id, new.event,
+                   jsonb_strip_nulls(jsonb_build_object('traceparent', new.place))
+              FROM stored JOIN new USING (id)
         )
-        INSERT INTO callbacks (id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature)
-        SELECT id, job_id, attempt_id, task_id, token_ok, body, body_hash, signature
-          FROM new
-         WHERE nth + (SELECT count(*) FROM callbacks kept
-                       WHERE kept.attempt_id = new.attempt_id AND kept.token_ok = new.token_ok) <= $9
-         ORDER BY attempt_id, task_id, body_hash  -- batches of several processes shall not deadlock over repeats
-        ON CONFLICT DO NOTHING
-        RETURNING id
+        SELECT id FROM stored
         """,
-        [callback.id for callback, _, _ in new],
-        [callback.job_id for callback, _, _ in new],
-        [callback.attempt_id for callback, _, _ in new],
-        [callback.task_id for callback, _, _ in new],
-        [callback.token_ok for callback, _, _ in new],
-        [body for _, body, _ in new],
-        [body_hash for _, _, body_hash in new],
-        [callback.signature for callback, _, _ in new],
+        [one.callback.id for one in new],
+        [one.callback.job_id for one in new],
+        [one.callback.attempt_id for one in new],
+        [one.callback.task_id for one in new],
+        [one.callback.token_ok for one in new],
+        [one.body for one in new],
+        [one.body_hash for one in new],
+        [one.callback.signature for one in new],
         _MOST_PER_ATTEMPT,
+        [event.event_id for event in events],
+        [event.model_dump(mode="json") for event in events],
+        [one.place for one in new],
+        CallbackReceived.routing_key,
     )
     return frozenset(row["id"] for row in rows)
 
@@ -103,15 +141,26 @@ async def hint_task(tx: Connection, attempt_id: UUID, task_id: str) -> None:
     )
 
 
-async def find_open(db: Connection, ids: Sequence[UUID]) -> dict[UUID, Callback]:
-    """Webhooks by their ids, without those that were cleaned up or whose attempt has given the job its video."""
+@dataclass(frozen=True)
+class Hint:
+    """The task that a webhook named, of which attempt, and the traceparent of the request that made its job."""
+
+    task_id: str
+    attempt: Attempt
+    trace: str | None
+
+
+async def find_open(db: Connection, ids: Sequence[UUID]) -> dict[UUID, Hint]:
+    """By the webhooks' ids, without those that were cleaned up or whose attempt has given the job its video."""
     rows = await db.fetch(
         """
-        SELECT callback.id, job_id, callback.attempt_id, callback.task_id, token_ok
-          FROM callbacks callback JOIN video_jobs job ON job.id = job_id
+        SELECT callback.id AS callback_id, callback.task_id AS named, attempt.*, job.traceparent
+          FROM callbacks callback
+          JOIN video_jobs job ON job.id = callback.job_id
+          JOIN job_attempts attempt ON attempt.id = callback.attempt_id
          WHERE callback.id = ANY($1)
            AND NOT (job.status = 'completed' AND job.attempt_id IS NOT DISTINCT FROM callback.attempt_id)
         """,
         ids,
     )
-    return {row["id"]: Callback(**row) for row in rows}
+    return {row["callback_id"]: Hint(row["named"], jobs.as_attempt(row), row["traceparent"]) for row in rows}
