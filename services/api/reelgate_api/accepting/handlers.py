@@ -48,6 +48,7 @@ log = structlog.get_logger(__name__)
 
 _TRIES = 3  # of a statement whose answer was lost: repeating it is safe, giving up leaves the caller in doubt
 _BETWEEN_TRIES_SECONDS = 0.2
+_PAUSE_SECONDS = 0.002  # after a crowd: callers that were just answered ask again, and then come together
 _DEFAULTS = {field.name: field.default for field in fields(VideoRequest)}
 
 
@@ -89,7 +90,7 @@ class Acceptor:
         self._settings = settings
         self._limiter = limiter
         self._in_flight = in_flight or InFlight()
-        self._together = Batches(self._store_together, name="accept", of_one=_may_be_of_one)
+        self._together = Batches(self._store_together, name="accept", of_one=_may_be_of_one, pause=_PAUSE_SECONDS)
         self._queues: WeakValueDictionary[str, Batches[NewJob, _Outcome]] = WeakValueDictionary()
         # Whoever waits for a wallet does so on a connection: some are left for all others.
         self._patient = asyncio.Semaphore(max(1, settings.database_pool_size // 2))
