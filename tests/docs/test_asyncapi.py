@@ -104,7 +104,7 @@ def test_the_parked_queue_is_declared_as_described():
 @pytest.mark.parametrize(
     ("own", "kept_in"),
     [
-        (None, set()),
+        ({}, set()),
         ({"traceparent": "00-4bf9"}, {"x-parked-headers"}),
         ({"long": "x" * 16 * 1024}, {"x-parked-headers-left-out"}),
     ],
