@@ -14,24 +14,27 @@ import bare
 import load
 import stacks
 from load import ROUNDS, SECONDS, WALLETS, Connection, Figure, Target, drive
+from machine import Meter
 from results import Goal, Outcome, Table
 
 from reelgate_local import programs
 
 _FLOOR = "floor accept, pgbench"
+# On, and never reached. Not that of a wallet's queue, which counts what waits: here nothing is sent, so it only grows.
+_LIMITS = {"RATE_LIMIT_PER_KEY": "6000000", "RATE_LIMIT_PER_WALLET": "6000000", "MAX_QUEUED": "1000000"}
 
 
 @contextlib.asynccontextmanager
-async def bare_handler(env: dict[str, str]) -> AsyncIterator[Target]:
-    """Serve bare.py as we serve ours."""
+async def bare_handler(name: str, env: dict[str, str]) -> AsyncIterator[Target]:
+    """Serve bare.py as we serve ours, on the servers of the stack of this name."""
     command = [sys.executable, str(Path(__file__).with_name("bare.py"))]
     async with stacks.serving(command, os.environ | env, path="/openapi.json") as running:
-        yield Target(running.url, env["API_KEY"], running.pid)
+        yield Target(running.url, env["API_KEY"], running.pid, stacks.servers_of(name, env))
 
 
-def ours(env: dict[str, str]) -> Target:
+def ours(name: str, env: dict[str, str]) -> Target:
     """The api of a stack."""
-    return Target(env["API_URL"], env["API_KEY"], int(env["PID_API"]))
+    return Target(env["API_URL"], env["API_KEY"], int(env["PID_API"]), stacks.servers_of(name, env))
 
 
 async def _round(at: Target, name: str) -> list[Figure]:
@@ -55,7 +58,7 @@ async def open_wallets(env: dict[str, str]) -> str:
         return [await connection.accept(f"bench-{n}") for n in range(WALLETS)][-1]
 
 
-def _floor(env: dict[str, str]) -> list[Figure]:
+def _floor(env: dict[str, str], servers: list[int]) -> list[Figure]:
     """What the server does by itself, one statement a transaction, told by pgbench."""
     folder = programs.find_postgres()
     if folder is None or not (folder / "pgbench").exists():
@@ -67,28 +70,31 @@ def _floor(env: dict[str, str]) -> list[Figure]:
         for clients in (1, 8, 32):
             options = ["--no-vacuum", "--client", str(clients), "--jobs", "2", "--time", str(max(1, round(SECONDS)))]
             command = [folder / "pgbench", *options, "--protocol", "prepared", "--file", script.name]
+            meter = Meter({"servers": servers})
             done = subprocess.run([*command, env["DATABASE_URL"]], capture_output=True, text=True, check=True)
             per_second, mean, count = (
                 float(re.findall(pattern, done.stdout)[0])
                 for pattern in (r"tps = ([\d.]+)", r"latency average = ([\d.]+)", r"actually processed: (\d+)")
             )
-            figures.append(Figure(f"{_FLOOR}, {clients} clients", per_second, mean, None, None, int(count)))
+            cpu_ms = 1000 * meter.read()["servers"] / count
+            figures.append(Figure(f"{_FLOOR}, {clients} clients", per_second, mean, None, None, cpu_ms, int(count)))
     return figures
 
 
 async def measure() -> Outcome:
     """Ours and the bare handler take turns; the median counts."""
-    with stacks.stack("bench-accept", stacks.LIFTED) as env:
+    name = "bench-accept"
+    with stacks.stack(name, stacks.LIFTED | _LIMITS) as env:
         await open_wallets(env)
         async with stacks.database(env) as db:
             await stacks.analyzed(db)
-        others = [int(env[f"PID_{name}"]) for name in ("SUBMITTER", "CALLBACK", "RECONCILER", "SIMULATOR")]
+        others = [int(env[f"PID_{one}"]) for one in ("SUBMITTER", "CALLBACK", "RECONCILER", "SIMULATOR")]
         with stacks.held(others):
-            async with bare_handler(env) as bare_one:
-                turns = [(ours(env), "ours"), (bare_one, "bare")] * ROUNDS
-                rounds = [await _round(at, name) for at, name in turns]
+            async with bare_handler(name, env) as bare_one:
+                turns = [(ours(name, env), "ours"), (bare_one, "bare")] * ROUNDS
+                rounds = [await _round(at, who) for at, who in turns]
             medians = [load.median(same) for which in (rounds[::2], rounds[1::2]) for same in zip(*which, strict=True)]
-            figures = medians + await asyncio.to_thread(_floor, env)
+            figures = medians + await asyncio.to_thread(_floor, env, stacks.servers_of(name, env))
     return Outcome(
         [Table("POST /api/video/generate", load.COLUMNS, [one.row for one in figures], "per second")], _goals(figures)
     )

@@ -18,7 +18,7 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "5"))  # per figure
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))  # how often ours and what it is measured against take turns
 WALLETS = 200
 _PACED_CONNECTIONS = 32
-COLUMNS = ("figure", "per second", "p50 ms", "p99 ms", "CPU ms each", "count")
+COLUMNS = ("figure", "per second", "p50 ms", "p99 ms", "its CPU ms each", "servers' CPU ms each", "count")
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,13 @@ class Figure:
     p50_ms: float
     p99_ms: float | None  # None where only the mean is known, which then stands for p50
     cpu_ms: float | None  # for one of them, of the process that answers
+    servers_ms: float | None  # the same of database and broker
     count: int
 
     @property
-    def row(self) -> tuple[str, float, float, float | None, float | None, float]:
+    def row(self) -> tuple[str, float, float, float | None, float | None, float | None, float]:
         """In the order of COLUMNS."""
-        return (self.name, self.per_second, self.p50_ms, self.p99_ms, self.cpu_ms, self.count)
+        return (self.name, self.per_second, self.p50_ms, self.p99_ms, self.cpu_ms, self.servers_ms, self.count)
 
 
 def median(figures: Sequence[Figure]) -> Figure:
@@ -56,6 +57,7 @@ class Target:
     url: str
     key: str
     pid: int
+    servers: list[int]  # the processes of database and broker
 
 
 class Connection:
@@ -112,7 +114,7 @@ async def drive(
     """Have callers act one time after the other, `await act(connection, n)` with n from 0, for a while."""
     latencies: list[float] = []
     numbers = itertools.count()
-    meter = Meter({"answering": [at.pid]})
+    meter = Meter({"answering": [at.pid], "servers": at.servers})
     started = time.perf_counter()
     until = started + SECONDS
 
@@ -123,11 +125,12 @@ async def drive(
                 latencies.append(time.perf_counter() - begun)
 
     await asyncio.gather(*(caller() for _ in range(connections)))
-    elapsed, cpu = time.perf_counter() - started, meter.read()["answering"]
+    elapsed, cpu = time.perf_counter() - started, meter.read()
     if len(latencies) < 2:
         raise RuntimeError(f"{name}: too few to measure")
     count = len(latencies)
-    return Figure(name, count / elapsed, *quantiles_ms(latencies), 1000 * cpu / count, count)
+    spent = (1000 * cpu[part] / count for part in ("answering", "servers"))
+    return Figure(name, count / elapsed, *quantiles_ms(latencies), *spent, count)
 
 
 async def send(

@@ -33,18 +33,19 @@ async def _reads(at: Target, name: str, job_id: str, etag: str | None = None) ->
 
 async def measure() -> Outcome:
     """Ours, ours with an ETag and the bare handler take turns; the median counts."""
-    with stacks.stack("bench-reads", stacks.LIFTED) as env:
+    name = "bench-reads"
+    with stacks.stack(name, stacks.LIFTED) as env:
         job_id = await accept.open_wallets(env)
         async with stacks.database(env) as db:
             await drained(db)
             etag = f'"{await db.fetchval("SELECT version FROM video_jobs WHERE id = $1", job_id)}"'
-        others = [int(env[f"PID_{name}"]) for name in ("SUBMITTER", "CALLBACK", "RECONCILER", "SIMULATOR")]
+        others = [int(env[f"PID_{one}"]) for one in ("SUBMITTER", "CALLBACK", "RECONCILER", "SIMULATOR")]
         with stacks.held(others):
-            async with accept.bare_handler(env) as bare_one:
+            async with accept.bare_handler(name, env) as bare_one:
                 rounds = [
                     (
-                        await _reads(accept.ours(env), "ours reads", job_id),
-                        await _reads(accept.ours(env), "ours reads, all 304", job_id, etag),
+                        await _reads(accept.ours(name, env), "ours reads", job_id),
+                        await _reads(accept.ours(name, env), "ours reads, all 304", job_id, etag),
                         await _reads(bare_one, "bare reads", job_id),
                     )
                     for _ in range(ROUNDS)

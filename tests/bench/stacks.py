@@ -71,6 +71,12 @@ def processes(name: str, env: dict[str, str]) -> dict[str, list[int]]:
     return found
 
 
+def servers_of(name: str, env: dict[str, str]) -> list[int]:
+    """The processes of a stack's own database and broker."""
+    found = processes(name, env)
+    return found.get("PostgreSQL", []) + found.get("RabbitMQ", [])
+
+
 @contextlib.contextmanager
 def held(pids: Sequence[int]) -> Iterator[None]:
     """Hold processes still, so that the cores measure the others."""

@@ -47,8 +47,8 @@ class Settings(ServiceSettings, BucketSettings, PublicUrlSettings, SendWindowSet
     kie_reference_image_limit: int = Field(default=8, ge=1, le=8)
     # Requests a minute that make a job, for each API key and for each wallet, all replicas together; 0: no limit.
     # As many may come at once; they are free again evenly over the minute.
-    rate_limit_per_key: int = Field(default=0, ge=0, le=60_000)
-    rate_limit_per_wallet: int = Field(default=0, ge=0, le=60_000)
+    rate_limit_per_key: int = Field(default=0, ge=0, le=6_000_000)
+    rate_limit_per_wallet: int = Field(default=0, ge=0, le=6_000_000)
     # Jobs that wait to be sent: of one wallet, exactly; of everybody, as a brake that looks each second. 0: no limit.
     max_queued_per_wallet: int = Field(default=0, ge=0, le=1_000_000)
     max_queued: int = Field(default=0, ge=0, le=1_000_000)
