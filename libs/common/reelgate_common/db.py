@@ -78,6 +78,11 @@ class Database:
             except TimeoutError:
                 pool.terminate()
 
+    @property
+    def size(self) -> int:
+        """The most connections there are."""
+        return self._pool.get_max_size()
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Commit on a clean exit, roll back on any exception; Unavailable when the database is away."""

@@ -22,7 +22,7 @@ from reelgate_common.messages import Event
 log = structlog.get_logger(__name__)
 
 BATCH = 100  # published in one go: more is no faster, and keeps the process from its requests meanwhile
-_PASSES = 3  # each has a connection to the database while it publishes
+_PASSES = 3  # at most, and a third of the connections: each has one as long as the broker takes to confirm
 _PAUSE_SECONDS = 0.002  # between two looks: under load, what is committed meanwhile goes together
 _IDLE_SECONDS = 0.5  # how soon another process's message is picked up when ours died
 _AWAY_SECONDS = 1.0
@@ -131,7 +131,7 @@ class Relay:
     async def run(self) -> None:
         """Sweep until cancelled."""
         async with asyncio.TaskGroup() as passes:
-            for _ in range(_PASSES):
+            for _ in range(max(1, min(_PASSES, self._db.size // 3))):
                 passes.create_task(self._sweep())
 
     async def _sweep(self) -> None:
