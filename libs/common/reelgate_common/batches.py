@@ -16,7 +16,9 @@ _MOST_TOGETHER = 100
 _COMPANY = 4  # so many together are a crowd: more are to be expected
 IN_NO_HURRY = 0.004  # seconds; for `pause`, where calls to Kie.ai lie between one batch and the next
 _MOST_WAITING = 2_000  # more would only wait until their callers have given up
-_PATIENCE_SECONDS = 5.0  # what was not begun by then is not begun: its caller may have given up, and tries again
+# What was not begun by then is not begun: its caller may have given up, and tries again. Less than the 5 s that a
+# statement waits for a lock: else those behind one that meets a locked table would go on to meet it themselves.
+_PATIENCE_SECONDS = 4.0
 
 
 def may_be_of_one(error: Exception) -> bool:

@@ -8,6 +8,7 @@ import os
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import asyncpg
 import httpx
 import psycopg
@@ -93,8 +94,8 @@ class Loop:
     @classmethod
     async def open(cls) -> "Loop":
         self = cls()
-        limits = httpx.Limits(max_connections=CONCURRENCY)
-        self._http = httpx.AsyncClient(headers=_HEADERS, limits=limits, trust_env=False)
+        # As ours: httpx would be half of what these workers cost.
+        self._http = aiohttp.ClientSession(headers=_HEADERS, connector=aiohttp.TCPConnector(limit=CONCURRENCY))
         self._pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=10, max_size=10)
         return self
 
@@ -103,6 +104,6 @@ class Loop:
         row = await self._pool.fetchrow(_CLAIM_ASYNCPG, job_id, attempt)
         if row is None:
             return
-        answer = await self._http.post(_URL, json=body(row, attempt))
-        task = answer.raise_for_status().json()["data"]["taskId"]
+        async with self._http.post(_URL, json=body(row, attempt), raise_for_status=True) as answer:
+            task = (await answer.json())["data"]["taskId"]
         await self._pool.execute(_RECORD_ASYNCPG, attempt, task)

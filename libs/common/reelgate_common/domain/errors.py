@@ -162,7 +162,7 @@ class Busy(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """More is asked of the database than it does; this was not begun."""
+    """More is asked of the database than it does; nothing of this was done."""
 
 
 class TooManyStreams(Unavailable):

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import math
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -48,6 +49,7 @@ log = structlog.get_logger(__name__)
 
 _TRIES = 3  # of a statement whose answer was lost: repeating it is safe, giving up leaves the caller in doubt
 _BETWEEN_TRIES_SECONDS = 0.2
+_KEY_HELD_SECONDS = 2.0  # a batch waits much less for a key that is held elsewhere
 _PAUSE_SECONDS = 0.002  # after a crowd: callers that were just answered ask again, and then come together
 _DEFAULTS = {field.name: field.default for field in fields(VideoRequest)}
 
@@ -182,7 +184,14 @@ class Acceptor:
             return await self.accept_on(connection, new)
 
     async def _store_together(self, new: Sequence[NewJob]) -> list[_Outcome]:
-        return await self._store_batch(new, wait=False)
+        begun = time.monotonic()
+        try:
+            return await self._store_batch(new, wait=False)
+        except Busy as error:
+            if time.monotonic() - begun < _KEY_HELD_SECONDS:
+                raise
+            # No key is waited for so long: a table is locked, and each of them would wait for it alone, too.
+            raise Overloaded("the database is busy: others held what we need") from error
 
     async def _store_patiently(self, new: Sequence[NewJob]) -> list[_Outcome]:
         async with self._patient:
