@@ -293,12 +293,13 @@ class Bus:
                 asyncio.timeout(CONNECT_SECONDS),
                 connect(self._settings, f"{self._name}.depth") as connection,
             ):
+                channel = await connection.channel()
                 for name in names:
-                    with suppress(aio_pika.exceptions.ChannelNotFoundEntity):  # which closes its channel
-                        async with connection.channel() as channel:
-                            queue = await channel.declare_queue(name, passive=True)
-                            told = queue.declaration_result
-                            found[name] = Depth(told.message_count or 0, told.consumer_count or 0)
+                    if channel.is_closed:  # by a queue that is not there
+                        channel = await connection.channel()
+                    with suppress(aio_pika.exceptions.ChannelNotFoundEntity):
+                        told = (await channel.declare_queue(name, passive=True)).declaration_result
+                        found[name] = Depth(told.message_count or 0, told.consumer_count or 0)
         except TROUBLE:
             return None
         return found

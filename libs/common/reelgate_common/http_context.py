@@ -34,13 +34,10 @@ class HttpContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = dict(reversed(scope["headers"]))  # of a header that comes twice, the first
-        asked = given.get(_HEADER, b"").decode("latin-1")
-        request_id = asked if _SANE.fullmatch(asked) else None
+        request_id, caller = _given(scope)
         if not self._traces or scope["path"] in self._untraced:
             await self._named(scope, receive, send, request_id or uuid4().hex)
             return
-        caller = tracing.sane(given.get(b"traceparent", b"").decode("latin-1"))
         with tracing.request("HTTP", caller=caller, join=self._join) as span:
             await self._named(scope, receive, send, request_id or tracing.ids()["trace_id"], span)
 
@@ -61,6 +58,13 @@ class HttpContext:
         await self._app(scope, receive, name)
         # Not after an exception: whoever logs it then says which request it was.
         structlog.contextvars.reset_contextvars(**tokens)
+
+
+def _given(scope: Scope) -> tuple[str | None, str | None]:
+    """The caller's request id and traceparent, if they are sane."""
+    headers = dict(reversed(scope["headers"]))  # of a header that comes twice, the first
+    asked = headers.get(_HEADER, b"").decode("latin-1")
+    return asked if _SANE.fullmatch(asked) else None, tracing.sane(headers.get(b"traceparent", b"").decode("latin-1"))
 
 
 def _describe(span: tracing.Span, scope: Scope, status: int) -> None:

@@ -44,10 +44,11 @@ async def follow_job(job: Job, seen: int | None, *, permit: Permit) -> AsyncGene
         yield sse.encode(LiveEvent.snapshot(job), id=str(job.version))
         seen = job.version
     with permit.hub.job(job) as feed:
+        del job  # read for this stream alone; from here on it is the one that all share
         position = feed.end if seen == feed.job.version else BEHIND
         while not permit.is_over:
             kept, position = feed.after(position), feed.end
-            missed = _missed(job.id, seen, hub=permit.hub)
+            missed = _missed(feed.job.id, seen, hub=permit.hub)
             async for entry in _news(kept, missed):
                 if entry.seq > seen:
                     seen = entry.seq

@@ -117,13 +117,14 @@ class Hub:
         if feed is None or feed.job.version < job.version:
             self._touch(job.id)  # it may have changed since it was read
         feed = feed or self._jobs.setdefault(job.id, JobFeed(job))
+        del job  # not kept for as long as it is watched: there may be thousands
         feed.watchers += 1
         try:
             yield feed
         finally:
             feed.watchers -= 1
             if not feed.watchers:
-                del self._jobs[job.id]
+                del self._jobs[feed.job.id]
 
     @asynccontextmanager
     async def wallet(self, wallet: str) -> AsyncIterator[WalletFeed]:
