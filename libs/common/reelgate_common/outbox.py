@@ -145,12 +145,12 @@ class Relay:
     async def _pass(self) -> None:
         async with AsyncExitStack() as stack:
             async with self._looking:
+                await asyncio.sleep(_PAUSE_SECONDS)  # here: what the last look found is being published meanwhile
                 await self._until_there_may_be_some()
                 await self._publisher.ready.wait()  # rows are left alone while the broker is away
                 batch = await stack.enter_async_context(self._batch())
                 if len(batch.rows) == BATCH:
                     self._woken.set()  # there may be more
-                await asyncio.sleep(_PAUSE_SECONDS if batch.rows else 0)
             await self._publish_all(batch)
 
     async def _until_there_may_be_some(self) -> None:
