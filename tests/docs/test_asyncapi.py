@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from delivered import Acks, delivered
 
 from reelgate_common import topology
 from reelgate_common.consumer import subscription
@@ -104,7 +105,7 @@ def test_the_parked_queue_is_declared_as_described():
 @pytest.mark.parametrize(
     ("own", "kept_in"),
     [
-        ({}, set()),
+        (None, set()),
         ({"traceparent": "00-4bf9"}, {"x-parked-headers"}),
         ({"long": "x" * 16 * 1024}, {"x-parked-headers-left-out"}),
     ],
@@ -128,20 +129,6 @@ def test_each_queue_has_one_consumer_and_each_event_a_sender():
     assert sorted(map(addressed, sends)) == sorted(event.routing_key for event in EVENTS)
 
 
-class FakeDelivery:
-    """An unreadable message, fresh from the broker."""
-
-    message_id = "m1"
-
-    def __init__(self, body, headers):
-        self.body = body
-        self.headers = headers
-        self.acked = False
-
-    async def ack(self):
-        self.acked = True
-
-
 class FakePublisher:
     """Keeps what is parked."""
 
@@ -158,10 +145,10 @@ def parked_headers():
         async def never(_):
             raise AssertionError("an unreadable message has no handler")
 
-        delivery, publisher = FakeDelivery(body, own), FakePublisher()
+        channel, publisher = Acks(), FakePublisher()
         wired = subscription(topology.CALLBACK_RECEIVED, CallbackReceived, never, publisher=publisher, prefetch=1)
-        await wired.handle(delivery)
-        assert delivery.acked
+        await wired.handle(delivered(body, own, channel=channel))
+        assert channel.acked == [1]
         [(_, kept, headers)] = publisher.parked
         assert kept == body
         return headers

@@ -11,6 +11,8 @@ from reelgate_common.messages import JobRequested
 
 log = structlog.get_logger(__name__)
 
+_OVERDUE = "status = 'pending' AND republish_after <= now() AND next_attempt_at <= now()"  # and so is its permit
+
 
 async def run_once(db: Database, bus: Bus, *, by: str, limit: int) -> int:
     """Queue due pending jobs again whose permit is neither in the outbox nor in the queue; return how many.
@@ -34,32 +36,27 @@ async def run_once(db: Database, bus: Bus, *, by: str, limit: int) -> int:
 
 async def _may_be_lost(db: Connection) -> bool:
     """Whether there is a job whose permit should have been used by now, wherever it is."""
-    found: bool = await db.fetchval(
-        """
-        SELECT EXISTS (SELECT FROM video_jobs
-                        WHERE status = 'pending' AND republish_after <= now() AND next_attempt_at <= now())
-        """
-    )
+    found: bool = await db.fetchval(f"SELECT EXISTS (SELECT FROM video_jobs WHERE {_OVERDUE})")  # noqa: S608
     return found
 
 
 async def _take_lost(tx: Connection, limit: int) -> list[tuple[UUID, int]]:
     """Each time a job's permit is made again, the next time is twice as far away."""
     rows = await tx.fetch(
-        """
+        f"""
         UPDATE video_jobs
            SET republishes = republishes + 1,
                republish_after = now() + least(power(2, republishes + 1), 360) * interval '10 s'
          WHERE id IN (
             SELECT id FROM video_jobs AS job
-             WHERE status = 'pending' AND republish_after <= now() AND next_attempt_at <= now()
+             WHERE {_OVERDUE}
                AND NOT EXISTS (SELECT FROM outbox
                                 WHERE outbox.job_id = job.id AND outbox.routing_key = 'job.requested')
              ORDER BY republish_after
              LIMIT $1
                FOR UPDATE SKIP LOCKED)
         RETURNING id, version
-        """,
+        """,  # noqa: S608
         limit,
     )
     return [(row["id"], row["version"]) for row in rows]

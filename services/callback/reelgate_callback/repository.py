@@ -73,18 +73,13 @@ class Kept:
         """What repeats are known by."""
         return hashlib.sha256(self.raw).digest()
 
-    @property
-    def event(self) -> CallbackReceived:
-        """What has somebody look whether it is true."""
-        return CallbackReceived(job_id=self.callback.job_id, job_version=0, callback_id=self.callback.id)
-
 
 async def store(db: Connection, new: Sequence[Kept]) -> frozenset[UUID]:
     """Keep webhooks, and write the events of those that are new; the ids of these.
 
     Left out are those that were kept before, or of whose kind enough were. No job's lock is waited for.
     """
-    events = [one.event for one in new]
+    events = [CallbackReceived(job_id=one.callback.job_id, job_version=0, callback_id=one.callback.id) for one in new]
     rows = await db.fetch(
         """
         WITH new AS (

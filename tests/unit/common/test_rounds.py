@@ -1,18 +1,12 @@
 """How often a message came round, by the broker's own count."""
 
-from dataclasses import dataclass, field
-
 import pytest
+from delivered import delivered
 
 from reelgate_common import topology
 from reelgate_common.consumer import rounds
 
 QUEUE = topology.JOB_REQUESTED
-
-
-@dataclass
-class Delivery:
-    headers: dict = field(default_factory=dict)
 
 
 def death(reason, count, queue=QUEUE.name):
@@ -36,9 +30,9 @@ def death(reason, count, queue=QUEUE.name):
     ],
 )
 def test_rejections_of_this_queue_are_counted(deaths, expected):
-    assert rounds(Delivery({"x-death": deaths}), QUEUE) == expected
+    assert rounds(delivered(headers={"x-death": deaths}), QUEUE) == expected
 
 
-@pytest.mark.parametrize("headers", [{}, {"x-death": None}])
+@pytest.mark.parametrize("headers", [None, {}, {"x-death": None}])
 def test_a_fresh_message_has_no_rounds(headers):
-    assert rounds(Delivery(headers), QUEUE) == 0
+    assert rounds(delivered(headers=headers), QUEUE) == 0

@@ -191,7 +191,7 @@ class Acceptor:
             if time.monotonic() - begun < _KEY_HELD_SECONDS:
                 raise
             # No key is waited for so long: a table is locked, and each of them would wait for it alone, too.
-            raise Overloaded("the database is busy: others held what we need") from error
+            raise Overloaded(str(error)) from error
 
     async def _store_patiently(self, new: Sequence[NewJob]) -> list[_Outcome]:
         async with self._patient:

@@ -43,8 +43,14 @@ class EventStream(StreamingResponse):
         """
         here = asyncio.current_task()
         assert here is not None  # noqa: S101 -- a server runs each request in one
+        is_open = True
+
+        def end(_: asyncio.Task[None]) -> None:
+            if is_open:  # who leaves just as the last event is told ends nothing any more
+                here.cancel()
+
         leaving = asyncio.create_task(self.listen_for_disconnect(receive))
-        leaving.add_done_callback(lambda left: None if left.cancelled() else here.cancel())
+        leaving.add_done_callback(end)
         async with aclosing(self.body_iterator):
             try:
                 await self.stream_response(send)
@@ -52,6 +58,7 @@ class EventStream(StreamingResponse):
                 if not leaving.done() or here.uncancel():  # somebody else asked for it
                     raise
             finally:
+                is_open = False
                 leaving.cancel()
 
     async def stream_response(self, send: Send) -> None:
