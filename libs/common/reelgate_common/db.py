@@ -18,6 +18,10 @@ log = structlog.get_logger(__name__)
 
 Connection = PoolConnectionProxy
 
+# The first of a statement's CTEs, read by one of the others: the commit does not wait for the disk. For what does no
+# harm when a server that dies forgets it; the transaction must hold nothing else.
+LAZILY = "lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))"
+
 # The database is away, overloaded or asks for another try: nothing of the transaction was kept.
 # (Whether a COMMIT that lost its answer was kept nobody knows; every caller may be run again.)
 _AWAY = (

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from reelgate_common import metrics, tracing
-from reelgate_common.db import Connection, Database
+from reelgate_common.db import LAZILY, Connection, Database
 from reelgate_common.domain.errors import Unavailable
 from reelgate_common.messages import Event
 
@@ -226,13 +226,11 @@ class Relay:
 async def _take(tx: Connection) -> Sequence[Any]:
     """Take up to a batch of what is due out of the outbox, so that it is gone when the transaction ends well.
 
-    The commit need not reach the disk: whatever it loses is published twice.
+    What a commit that did not reach the disk loses is published twice.
     """
     rows: Sequence[Any] = await tx.fetch(
-        """
-        WITH lazily AS MATERIALIZED (
-            SELECT set_config('synchronous_commit', 'off', true)
-        ), due AS (
+        f"""
+        WITH {LAZILY}, due AS (
             SELECT id FROM outbox, lazily
              WHERE available_at <= now()
              ORDER BY available_at, id
@@ -241,7 +239,7 @@ async def _take(tx: Connection) -> Sequence[Any]:
         )
         DELETE FROM outbox USING due WHERE outbox.id = due.id
         RETURNING outbox.id, event_id, routing_key, job_id, payload::text AS body, headers
-        """,
+        """,  # noqa: S608
         BATCH,
     )
     return rows

@@ -6,7 +6,7 @@ passed over, and everything is told by the database's clock.
 
 from dataclasses import dataclass
 
-from reelgate_common.db import Connection
+from reelgate_common.db import LAZILY, Connection
 
 _LEAST_WAIT_SECONDS = 0.005  # a row locked by another frees itself within milliseconds
 
@@ -24,14 +24,13 @@ class Window:
     def of(cls, table: str, *, durable: bool) -> "Window":
         """The window that a table of (n, used_at) keeps. The name is one of ours, below.
 
-        Where it is not durable, a server that dies may forget the calls of its last moment, and its transaction does
-        not wait for the disk: it must hold nothing else.
+        Where it is not durable, a server that dies may forget the calls of its last moment.
         """
-        lazily = "" if durable else "lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)), "
+        lazily, source = ("", table) if durable else (f"{LAZILY}, ", f"{table}, lazily")
         return cls(
             take_sql=f"""
                 WITH {lazily}free AS (
-                    SELECT n FROM {table}{", lazily" if lazily else ""}
+                    SELECT n FROM {source}
                      WHERE n <= $1 AND used_at <= clock_timestamp() - $2 * interval '1 s'
                      ORDER BY used_at
                      LIMIT $3

@@ -16,7 +16,7 @@ import structlog
 
 from reelgate_common import attempts, jobs, metrics, settlement, slots, tracing
 from reelgate_common.batches import IN_NO_HURRY, Batches, may_be_of_one
-from reelgate_common.db import Connection, Database
+from reelgate_common.db import LAZILY, Connection, Database
 from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, SendOutcome
 from reelgate_common.jobs import Move
 from reelgate_common.kie import operations
@@ -71,17 +71,16 @@ class Verifier:
         """Which of these may be asked about for sure: of others it is found out one by one."""
         async with self.db.connection() as connection:
             rows = await connection.fetch(
-                """
-                WITH lazily AS MATERIALIZED (
-                    SELECT set_config('synchronous_commit', 'off', true)  -- lost, it is asked about too soon
-                ), held AS (
+                f"""
+                WITH {LAZILY},  -- lost, a job is asked about too soon
+                held AS (
                     SELECT id FROM video_jobs, lazily
                      WHERE id = ANY($1) AND (last_checked_at IS NULL OR last_checked_at <= now() - $2::interval)
                        FOR NO KEY UPDATE OF video_jobs SKIP LOCKED
                 )
                 UPDATE video_jobs job SET last_checked_at = clock_timestamp() FROM held WHERE job.id = held.id
                 RETURNING job.id
-                """,
+                """,  # noqa: S608
                 job_ids,
                 timedelta(seconds=self.policy.hint_interval_seconds),
             )
