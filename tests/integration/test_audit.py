@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from reelgate_common import audit, metrics, settlement
+from reelgate_common import audit, ids, metrics, settlement
 from reelgate_common.audit import RULES, RunningAudit
 from reelgate_common.domain.job import FailureCode, JobStatus
 from reelgate_common.ids import new_id
@@ -180,6 +180,38 @@ async def test_a_job_that_is_wrong_is_told_until_it_is_mended(db, by_hand, make_
     await by_hand("UPDATE video_jobs SET cost = cost - 1")
 
     assert found == [[CHARGE]] * 3
+    assert await running.run_once() == []
+
+
+async def test_money_that_moves_long_after_the_job_is_looked_at(db, by_hand, make_job, cast, monkeypatch):
+    """A refund is new, its job is not."""
+    monkeypatch.setattr(audit, "_OVERLAP", timedelta(0))
+    job = await make_job(JobStatus.FAILED)
+    running = RunningAudit(db)
+    before = await running.run_once()
+    await cast(settlement.refund, job.id, by="tests")
+    right = await running.run_once()
+    other = await make_job(JobStatus.FAILED)
+    await running.run_once()
+    await cast(settlement.refund, other.id, by="tests")
+    await by_hand("UPDATE video_jobs SET refunded_at = NULL WHERE id = $1", other.id)
+
+    assert (before, right) == ([], [])
+    assert [(found.rule, found.subject) for found in await running.run_once()] == [(REFUND, str(other.id))]
+
+
+async def test_an_entry_of_a_slower_clock_is_its_jobs_own(db, by_hand, make_job, monkeypatch):
+    """Its id is lower than those that are new; its job's is not."""
+    job = await make_job()
+    running = RunningAudit(db)
+    await running.run_once()
+    monkeypatch.setattr(audit, "_OVERLAP", timedelta(minutes=1))
+    running._last = ids.made_at(job.id) + timedelta(minutes=1)
+    await by_hand(
+        "UPDATE credit_transactions SET id = $1 WHERE job_id IS NOT NULL",
+        ids.first_id(running._last - timedelta(seconds=90)),
+    )
+
     assert await running.run_once() == []
 
 
