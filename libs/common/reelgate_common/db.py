@@ -22,6 +22,10 @@ Connection = PoolConnectionProxy
 # harm when a server that dies forgets it; the transaction must hold nothing else.
 LAZILY = "lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))"
 
+# For a service whose statements all find a few rows by key, however many there are: each is planned once, not at every
+# call, which takes as long as running it, and so goes by index also where its tables were small at that moment.
+_FIXED_PLANS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
+
 # The database is away, overloaded or asks for another try: nothing of the transaction was kept.
 # (Whether a COMMIT that lost its answer was kept nobody knows; every caller may be run again.)
 _AWAY = (
@@ -68,9 +72,9 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: PostgresSettings) -> AsyncIterator[Self]:
+    async def open(cls, settings: PostgresSettings, *, fixed_plans: bool = False) -> AsyncIterator[Self]:
         """Connect, waiting for a database that is not there yet; close at the end."""
-        pool = await _connect(settings)
+        pool = await _connect(settings, _FIXED_PLANS if fixed_plans else {})
         metrics.pool_size.inc(settings.database_pool_size)
         metrics.database_up.set(1)
         try:
@@ -140,7 +144,7 @@ async def _keep(_: Any) -> None:
     """Give a connection back as it is: nothing here sets session state, and resetting is a round trip."""
 
 
-async def _connect(settings: PostgresSettings) -> "asyncpg.Pool[asyncpg.Record]":
+async def _connect(settings: PostgresSettings, planning: dict[str, str]) -> "asyncpg.Pool[asyncpg.Record]":
     delay = _FIRST_RETRY_SECONDS
     while True:
         try:
@@ -158,6 +162,7 @@ async def _connect(settings: PostgresSettings) -> "asyncpg.Pool[asyncpg.Record]"
                     "lock_timeout": "5000",
                     "idle_in_transaction_session_timeout": "30000",
                     "timezone": "UTC",
+                    **planning,
                 },
             )
         except Exception as error:

@@ -57,11 +57,11 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(name: str, settings: ServiceSettings) -> AsyncIterator[Core]:
+async def open_core(name: str, settings: ServiceSettings, *, fixed_plans: bool = False) -> AsyncIterator[Core]:
     """Open in this order, close in reverse: the relay stops before the broker, then the pool; the last spans go."""
     async with (
         tracing.recording(name, settings),
-        Database.open(settings) as db,
+        Database.open(settings, fixed_plans=fixed_plans) as db,
         KieClient.open(settings) as kie,
         Bus.open(settings, name) as bus,
     ):

@@ -26,7 +26,7 @@ def create_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
-            core = await stack.enter_async_context(open_core(BY, settings))
+            core = await stack.enter_async_context(open_core(BY, settings, fixed_plans=True))
             submitter = Submitter(core.db, core.kie, core.relay, settings)
             subscriptions = consumers.build(submitter, core.bus.publisher)
             consuming = core.bus.consuming(subscriptions, drain_seconds=drain_seconds(settings))
