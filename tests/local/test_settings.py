@@ -56,13 +56,15 @@ def test_the_parts_find_each_other():
     env = for_services({}, _OURS)
 
     assert env["PUBLIC_BASE_URL"] == _OURS.api
-    assert env["CALLBACK_SERVICE_URL"] == _OURS.callback
+    assert env["CALLBACK_SERVICE_URL"] == env["CALLBACK_BASE_URL"] == _OURS.callback
     assert env["KIE_AI_API_ENDPOINT"] == _OURS.simulator
     assert (env["DATABASE_URL"], env["AMQP_URL"]) == (_OURS.database, _OURS.broker)
 
 
 def test_a_public_url_under_either_name_is_kept():
-    assert "PUBLIC_BASE_URL" not in for_services({"NEXT_PUBLIC_BASE_URL": "https://mine.example"}, _OURS)
+    env = for_services({"NEXT_PUBLIC_BASE_URL": "https://mine.example"}, _OURS)
+
+    assert not env.keys() & {"PUBLIC_BASE_URL", "CALLBACK_BASE_URL"}
 
 
 def test_secrets_differ_from_stack_to_stack():

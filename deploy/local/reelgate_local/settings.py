@@ -59,6 +59,7 @@ def for_services(caller: Mapping[str, str], addresses: Addresses) -> dict[str, s
     }
     if not (given.get("PUBLIC_BASE_URL") or given.get("NEXT_PUBLIC_BASE_URL")):
         env["PUBLIC_BASE_URL"] = addresses.api
+        env.setdefault("CALLBACK_BASE_URL", addresses.callback)  # as the gateways of compose and Kubernetes lead it
     env["KIE_AI_API_ENDPOINT"] = endpoint
     env["KIE_AI_API_KEY"] = given.get("KIE_AI_API_KEY") or _free_key(endpoint)
     return env
