@@ -14,6 +14,7 @@ from reelgate_common.ids import new_id
 from reelgate_common.kie.client import KieClient
 from reelgate_common.messages import JobRequested
 from reelgate_submitter.handlers import Submitter
+from reelgate_submitter.repository import lock_fairest_due
 from reelgate_submitter.settings import Settings
 
 PERMIT = JobRequested(job_id=new_id(), job_version=1)
@@ -182,7 +183,8 @@ async def test_only_one_may_take_a_slot_of_the_window_for_the_probe(db, cast, ti
     await time_is_over()
 
     async with db.transaction() as one, db.transaction() as other:
-        waits = [await breaker.wait_seconds(tx) for tx in (one, other)]
+        found = [(tx, (await lock_fairest_due(tx, 1))[1]) for tx in (one, other)]
+        waits = [await breaker.wait_seconds(tx, state) for tx, state in found]
 
     assert waits == [None, breaker.LOOK_AGAIN_SECONDS]
 

@@ -53,7 +53,7 @@ def verify_all(db, relay, vendor, stored, settings):
                 await stored.run("UPDATE video_jobs SET last_checked_at = NULL")
             message = CallbackReceived(job_id=row["job_id"], job_version=0, callback_id=row["id"])
             verifier = Verifier(db, vendor, settings, "callback")
-            await handlers.Hints(db, relay, verifier).verify(message)
+            await handlers.Hints(db, verifier).verify(message)
 
     return run
 
@@ -275,7 +275,7 @@ async def test_a_flood_of_hints_asks_once_in_an_interval(sent, receive, vendor, 
 async def test_a_message_whose_webhook_was_cleaned_up_is_done(sent, db, relay, vendor, settings):
     message = CallbackReceived(job_id=sent.id, job_version=0, callback_id=uuid4())
 
-    await handlers.Hints(db, relay, Verifier(db, vendor, settings, "callback")).verify(message)
+    await handlers.Hints(db, Verifier(db, vendor, settings, "callback")).verify(message)
 
     assert vendor.asked == []
 

@@ -435,7 +435,7 @@ def call_back(db, relay, vendor, stored):
         job_id = await Receiver(db, relay, settings).receive(webhook)
         callback_id = await stored.value("SELECT id FROM callbacks ORDER BY received_at DESC LIMIT 1")
         message = CallbackReceived(job_id=job_id, job_version=0, callback_id=callback_id)
-        await callback.Hints(db, relay, Verifier(db, vendor, settings, "callback")).verify(message)
+        await callback.Hints(db, Verifier(db, vendor, settings, "callback")).verify(message)
         return job_id
 
     return come

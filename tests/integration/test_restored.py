@@ -49,7 +49,7 @@ async def test_what_was_pending_may_have_been_sent_since_and_is_not_sent_again(d
 
     assert [await stored.status(job.id) for job in waiting] == ["unknown"] * 3
     async with db.transaction() as tx:
-        assert await submitter_repository.lock_fairest_due(tx, 1) == []
+        assert (await submitter_repository.lock_fairest_due(tx, 1))[0] == []
     assert await audit.verify(db) == []
     assert await restored.doubt_pending(db, POLICY) == 0  # and again, after a crash
 

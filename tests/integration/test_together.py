@@ -207,7 +207,7 @@ async def test_videos_that_are_told_together_complete_each_job_once(db, relay, v
         for row in await stored.rows("SELECT id, job_id FROM callbacks")
     ]
 
-    process = callback.Hints(db, relay, verifier)
+    process = callback.Hints(db, verifier)
     await asyncio.gather(*(process.verify(hint) for hint in hints * 2))
 
     for job in under_way:

@@ -215,7 +215,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         [row] = await self._sql("SELECT id FROM callbacks ORDER BY id DESC LIMIT 1")
         message = CallbackReceived(job_id=job_id, job_version=0, callback_id=row["id"])
         verifier = Verifier(self.db, self.vendor, chosen, "callback")
-        await callback.Hints(self.db, self.relay, verifier).verify(message)
+        await callback.Hints(self.db, verifier).verify(message)
 
     # What the reconciler does
 

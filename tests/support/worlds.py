@@ -223,7 +223,7 @@ class World:
     async def ask(self, db, vendor):
         verifier = self._verifier(db, vendor)
         sent = self.vendor.sends[-1]
-        await api.ask(sent.task_id, self.job_id, caller=OPERATOR, db=db, verifier=verifier, relay=self.relay)
+        await api.ask(sent.task_id, self.job_id, caller=OPERATOR, db=db, verifier=verifier)
 
     # What the submitter does
 
@@ -274,7 +274,7 @@ class World:
             await self._verify(db, vendor, CallbackReceived(job_id=job_id, job_version=0, callback_id=stored))
 
     async def _verify(self, db, vendor, message):
-        await callback.Hints(db, self.relay, self._verifier(db, vendor)).verify(message)
+        await callback.Hints(db, self._verifier(db, vendor)).verify(message)
 
     # What the reconciler does
 

@@ -12,11 +12,12 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from reelgate_common import jobs, settlement
+from reelgate_common import breaker, jobs, settlement
 from reelgate_common.db import Connection
 from reelgate_common.domain.job import Attempt, Job, JobStatus, SendOutcome
 from reelgate_common.jobs import Change, Move
 from reelgate_common.messages import JobRequested, JobSubmitted
+from reelgate_common.outbox import Express
 from reelgate_common.settings import JobSettings
 
 log = structlog.get_logger(__name__)
@@ -94,15 +95,19 @@ class Taken:
     place: str | None  # in a trace
 
 
-async def accept_plain(tx: Connection, taken: Sequence[Taken], *, by: str, policy: JobSettings) -> frozenset[UUID]:
+async def accept_plain(
+    tx: Connection, taken: Sequence[Taken], *, by: str, policy: JobSettings, express: Express
+) -> tuple[frozenset[UUID], bool]:
     """What `accept` does for many calls at once, where it is plain: the ids of those attempts.
+
+    Besides, whether the breaker has trouble to forget, now that the vendor is known to work.
 
     Plain is a job that waits for nothing but this answer, and that nobody else holds. Raises Contradicted when a
     task belongs to another attempt; nothing is written then.
     """
     try:
         rows = await tx.fetch(
-            """
+            f"""
             WITH held AS (
                 SELECT job.id, taken.attempt_id, taken.task_id
                   FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS taken(job_id, attempt_id, task_id)
@@ -115,8 +120,8 @@ async def accept_plain(tx: Connection, taken: Sequence[Taken], *, by: str, polic
                SET outcome = 'accepted', outcome_at = now(), task_id = held.task_id
               FROM held
              WHERE attempt.id = held.attempt_id AND attempt.outcome IS NULL
-            RETURNING attempt.id
-            """,
+            RETURNING attempt.id, {breaker.IS_TROUBLED} AS is_troubled
+            """,  # noqa: S608
             [each.attempt.job_id for each in taken],
             [each.attempt.id for each in taken],
             [each.task_id for each in taken],
@@ -130,10 +135,12 @@ async def accept_plain(tx: Connection, taken: Sequence[Taken], *, by: str, polic
         if each.attempt.id in done
     ]
     if moves:
-        moved = await jobs.transition_all(tx, moves, JobStatus.PROCESSING, step="submitted", by=by, announce=_submitted)
+        moved = await jobs.transition_all(
+            tx, moves, JobStatus.PROCESSING, step="submitted", by=by, announce=_submitted, express=express
+        )
         if len(moved) < len(moves):
             raise AssertionError("a job was submitting and locked")
-    return done
+    return done, any(row["is_troubled"] for row in rows)
 
 
 def _processing(attempt: Attempt, task_id: str, policy: JobSettings) -> Change:

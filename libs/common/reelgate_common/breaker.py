@@ -126,21 +126,25 @@ async def end_restore(tx: Connection) -> str | None:
     return left
 
 
-async def wait_seconds(tx: Connection) -> float | None:
-    """How long sends must wait: 0 while closed; None when one probe may go, to be taken by `take_probe`.
+# What `wait_seconds` goes by, for a statement that reads the breaker besides.
+STATE = "failures, paused_at, extract(epoch FROM open_until - now())::float8 AS open_for"
+
+
+IS_TROUBLED = "(SELECT failures > 0 OR strikes > 0 FROM breaker)"  # whether there is anything to `close`
+
+
+async def wait_seconds(tx: Connection, row: Any) -> float | None:
+    """How long sends must wait by a row with STATE: 0 while closed; None when one probe may go, see `take_probe`.
 
     None is said to one transaction at a time, so that no other takes a slot of the window for a probe that is gone.
     """
-    [row] = await tx.fetch(
-        "SELECT failures, paused_at, extract(epoch FROM open_until - now())::float8 AS left FROM breaker"
-    )
     _show(row)
     if row["paused_at"]:
         return LOOK_AGAIN_SECONDS
     if row["failures"] == 0:
         return 0
-    if row["left"] > 0:
-        return float(min(row["left"], LOOK_AGAIN_SECONDS))
+    if row["open_for"] > 0:
+        return float(min(row["open_for"], LOOK_AGAIN_SECONDS))
     mine = await tx.fetchval("SELECT true FROM breaker WHERE open_until <= now() FOR UPDATE SKIP LOCKED")
     return None if mine else LOOK_AGAIN_SECONDS
 

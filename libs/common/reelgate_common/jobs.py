@@ -83,8 +83,12 @@ async def transition_all(
     reason: str | None = None,
     came_from: frozenset[JobStatus] | None = None,
     announce: Callable[[Job], Event] | None = None,
+    express: outbox.Express | None = None,
 ) -> dict[UUID, Job]:
-    """As `transition` for many jobs at once: those that moved. Of several jobs the caller holds the locks."""
+    """As `transition` for many jobs at once: those that moved. Of several jobs the caller holds the locks.
+
+    With `express`, what is announced is published by the caller, and at once: no move has a `next_attempt`.
+    """
     rows = await tx.fetch(
         """
         WITH moved AS (
@@ -143,11 +147,18 @@ async def transition_all(
     metrics.job_steps.labels(step).inc(len(rows))
     moved = {row["id"]: as_job(row) for row in rows}
     if announce:
-        told = [(announce(moved[move.job_id]), move) for move in moves if move.job_id in moved]
-        await outbox.add_all(
-            tx, [outbox.Letter(message, move.place, move.change.next_attempt or timedelta(0)) for message, move in told]
-        )
-        await webhooks.fan_out(tx, [(message, moved[message.job_id]) for message, _ in told])
+        told = [(announce(job), job) for job in moved.values()]
+        changes = {move.job_id: move for move in moves}
+        letters = [
+            outbox.Letter(
+                message,
+                tracing.within(job.traceparent, changes[job.id].place),
+                changes[job.id].change.next_attempt or timedelta(0),
+            )
+            for message, job in told
+        ]
+        await outbox.add_all(tx, letters, express=express)
+        await webhooks.fan_out(tx, told)
     return moved
 
 

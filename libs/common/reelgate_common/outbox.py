@@ -1,16 +1,21 @@
 """The outbox: messages written in the transaction that makes them true, published afterwards.
 
-A row exists exactly as long as its message is not confirmed by the broker. Publishing and then
+A row exists as long as its message is not confirmed by the broker, and a moment longer. Publishing and then
 crashing before the delete publishes twice; consumers are idempotent, so that is harmless.
+
+Two publish: a relay, which looks for rows, and on the way that jobs take the writer itself (`Relay.express`), which
+has the message in its hands and need not look. Its rows are held back for a moment: should it die, a relay finds them.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextvars import Context
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Protocol
+from uuid import UUID
 
 import structlog
 
@@ -26,6 +31,10 @@ _PASSES = 3  # at most, and a third of the connections: each has one as long as 
 _PAUSE_SECONDS = 0.002  # between two looks: under load, what is committed meanwhile goes together
 _IDLE_SECONDS = 0.5  # how soon another process's message is picked up when ours died
 _AWAY_SECONDS = 1.0
+HOLD = timedelta(seconds=3)  # for its writer, which needs some milliseconds
+_MOST_IN_HAND = 1_000  # of messages whose writer waits for the broker; more are left to passes, which keep them on disk
+_GATHER_SECONDS = 0.05  # rows of published messages go together: nobody waits for that
+_LAST_SECONDS = 1.0  # at the end, for messages in hand
 
 
 class Publisher(Protocol):
@@ -55,6 +64,21 @@ class Letter:
     after: timedelta = timedelta(0)
 
 
+@dataclass
+class Express:
+    """The messages of one transaction, for whoever writes them to publish after its commit.
+
+    Their rows are held back so long; not at all when a relay is to publish them.
+    """
+
+    hold: timedelta
+    letters: list["Letter"] = field(default_factory=list)
+
+    def add(self, message: Event, place: str | None) -> None:
+        """Have a message published that is written to the outbox with `hold`."""
+        self.letters.append(Letter(message, place))
+
+
 async def add(tx: Connection, message: Event, *, after: timedelta = timedelta(0)) -> None:
     """Store a message to be published once the transaction is committed, not before `after`.
 
@@ -63,8 +87,11 @@ async def add(tx: Connection, message: Event, *, after: timedelta = timedelta(0)
     await add_all(tx, [Letter(message, tracing.current(), after)])
 
 
-async def add_all(tx: Connection, letters: Sequence[Letter]) -> None:
-    """As `add` for many at once."""
+async def add_all(tx: Connection, letters: Sequence[Letter], *, express: Express | None = None) -> None:
+    """As `add` for many at once. With `express` each is in its job's trace already, and none is held back by itself."""
+    if express:
+        express.letters += letters
+        letters = [replace(letter, after=express.hold) for letter in letters]
     await tx.execute(
         """
         INSERT INTO outbox (event_id, routing_key, job_id, payload, available_at, headers)
@@ -123,16 +150,77 @@ class Relay:
         self._publisher = publisher
         self._woken = asyncio.Event()
         self._looking = asyncio.Lock()
+        self._is_running = False
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._published: list[UUID] = []  # whose rows are still there
+        self._some_published = asyncio.Event()
+
+    @contextmanager
+    def express(self) -> Iterator[Express]:
+        """Around a transaction: what is added to this is published once the block has ended well.
+
+        Where that is not possible just now, `hold` is zero and a relay does it.
+        """
+        may = self._is_running and self._publisher.ready.is_set() and len(self._in_hand) < _MOST_IN_HAND
+        express = Express(HOLD if may else timedelta(0))
+        yield express
+        if not express.hold:
+            self.wake()
+            return
+        for letter in express.letters:
+            # In the context of none: an entry in the log shall not name the request of another.
+            task = asyncio.get_running_loop().create_task(self._forward(letter), context=Context())
+            self._in_hand.add(task)
+            task.add_done_callback(self._in_hand.discard)
+
+    async def _forward(self, letter: Letter) -> None:
+        message = letter.message
+        try:
+            await self._publish(
+                message.event_id,
+                message.routing_key,
+                message.job_id,
+                message.model_dump_json().encode(),
+                {"traceparent": letter.place} if letter.place else {},
+            )
+        except PublishFailed:
+            return  # told; its row waits for a pass
+        self._published.append(message.event_id)
+        self._some_published.set()
+
+    async def _remove_published(self) -> None:
+        while True:
+            await self._some_published.wait()
+            await asyncio.sleep(_GATHER_SECONDS)
+            self._some_published.clear()
+            await self._remove_now()
+
+    async def _remove_now(self) -> None:
+        published, self._published = self._published, []
+        try:
+            async with self._db.connection() as connection:
+                await _remove_lazily(connection, published)
+        except Unavailable as error:
+            log.warning("published_twice_soon", messages=len(published), error=str(error))
 
     def wake(self) -> None:
         """Say that a row was just committed, so it need not wait for the next sweep."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Sweep until cancelled."""
-        async with asyncio.TaskGroup() as passes:
-            for _ in range(max(1, min(_PASSES, self._db.size // 3))):
-                passes.create_task(self._sweep())
+        """Sweep until cancelled; then messages in hand are given a moment to be published."""
+        self._is_running = True
+        try:
+            async with asyncio.TaskGroup() as passes:
+                for _ in range(max(1, min(_PASSES, self._db.size // 3))):
+                    passes.create_task(self._sweep())
+                passes.create_task(self._remove_published())
+        finally:
+            self._is_running = False
+            if self._in_hand:
+                await asyncio.wait(self._in_hand, timeout=_LAST_SECONDS)
+            if self._published:
+                await self._remove_now()
 
     async def _sweep(self) -> None:
         while True:
@@ -193,34 +281,39 @@ class Relay:
                 raise batch.unknown from None
 
     async def _publish_all(self, batch: "_Batch") -> None:
-        results = await asyncio.gather(*(self._publish(row) for row in batch.rows), return_exceptions=True)
+        results = await asyncio.gather(
+            *(
+                self._publish(row["event_id"], row["routing_key"], row["job_id"], row["body"].encode(), row["headers"])
+                for row in batch.rows
+            ),
+            return_exceptions=True,
+        )
         batch.note(results)
 
-    async def _publish(self, row: Any) -> None:
-        headers = row["headers"] | {"correlation_id": str(row["job_id"])}
+    async def _publish(
+        self, event_id: UUID, routing_key: str, job_id: UUID, body: bytes, headers: dict[str, str]
+    ) -> None:
+        headers = headers | {"correlation_id": str(job_id)}
         about = {
             "messaging.system": "rabbitmq",
             "messaging.operation.type": "send",
-            "messaging.destination.name": row["routing_key"],
-            "messaging.message.id": str(row["event_id"]),
-            "reelgate.job_id": str(row["job_id"]),
+            "messaging.destination.name": routing_key,
+            "messaging.message.id": str(event_id),
+            "reelgate.job_id": str(job_id),
         }
-        name = f"publish {row['routing_key']}"
+        name = f"publish {routing_key}"
         try:
             with tracing.span(name, "producer", of=tracing.sane(headers.get("traceparent")), attributes=about):
                 if place := tracing.current():
                     headers["traceparent"] = place
                 await self._publisher.publish(
-                    routing_key=row["routing_key"],
-                    message_id=str(row["event_id"]),
-                    body=row["body"].encode(),
-                    headers=headers,
+                    routing_key=routing_key, message_id=str(event_id), body=body, headers=headers
                 )
         except PublishFailed as error:
-            metrics.publish_failures.labels(row["routing_key"]).inc()
-            log.warning("publish_failed", event_id=str(row["event_id"]), error=str(error))
+            metrics.publish_failures.labels(routing_key).inc()
+            log.warning("publish_failed", event_id=str(event_id), error=str(error))
             raise
-        metrics.published.labels(row["routing_key"]).inc()
+        metrics.published.labels(routing_key).inc()
 
 
 async def _take(tx: Connection) -> Sequence[Any]:
@@ -247,6 +340,18 @@ async def _take(tx: Connection) -> Sequence[Any]:
 
 async def _remove(tx: Connection, ids: Sequence[int]) -> None:
     await tx.execute("DELETE FROM outbox WHERE id = ANY($1)", ids)
+
+
+async def _remove_lazily(db: Connection, event_ids: Sequence[UUID]) -> None:
+    """Remove rows whose messages the broker has. What a commit that did not reach the disk loses is published twice."""
+    await db.execute(
+        f"""
+        WITH {LAZILY}
+        DELETE FROM outbox USING unnest($1::uuid[]) AS published(event_id), lazily
+         WHERE outbox.event_id = published.event_id
+        """,  # noqa: S608
+        event_ids,
+    )
 
 
 async def _put_off(tx: Connection, ids: Sequence[int]) -> None:

@@ -56,7 +56,9 @@ def delivery(job_id: UUID, *, video_url: str, attempt_id: UUID, policy: JobSetti
     return Change(video_url=video_url, video_link=policy.new_video_link(job_id), attempt_id=attempt_id)
 
 
-async def deliver_plain(tx: Connection, moves: Sequence[Move], *, by: str) -> None:
+async def deliver_plain(
+    tx: Connection, moves: Sequence[Move], *, by: str, express: outbox.Express | None = None
+) -> None:
     """Complete jobs that are processing, each with its delivery. The caller holds their locks."""
     done = await jobs.transition_all(
         tx,
@@ -68,6 +70,7 @@ async def deliver_plain(tx: Connection, moves: Sequence[Move], *, by: str) -> No
             job_id=done.id, job_version=done.version, video_url=done.shown_video_url or done.video_url or ""
         ),
         came_from=frozenset({JobStatus.PROCESSING}),
+        express=express,
     )
     if len(done) < len(moves):
         raise AssertionError(f"{len(moves) - len(done)} jobs deliver that are not processing")

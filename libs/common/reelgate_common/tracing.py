@@ -92,6 +92,11 @@ def sane(traceparent: object) -> str | None:
     return traceparent if isinstance(traceparent, str) and _SANE.fullmatch(traceparent) else None
 
 
+def within(trace: str | None, place: str | None) -> str | None:
+    """A place, if it lies in this trace; else the trace's own beginning."""
+    return trace if trace and not (place and place[3:35] == trace[3:35]) else place
+
+
 def ids() -> dict[str, str]:
     """For a log line: where we are."""
     here = _here.get()

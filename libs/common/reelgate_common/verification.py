@@ -7,6 +7,7 @@ caller's question. None of them decides: Kie.ai's record-info does.
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +22,7 @@ from reelgate_common.domain.job import Attempt, FailureCode, Job, JobStatus, Sen
 from reelgate_common.jobs import Move
 from reelgate_common.kie import operations
 from reelgate_common.kie.answers import Empty, Failed, Generating, NotYet, Succeeded, TaskInfo
+from reelgate_common.outbox import Relay
 from reelgate_common.settings import JobSettings
 
 log = structlog.get_logger(__name__)
@@ -46,13 +48,24 @@ class Verifier:
     """Asks about one task at a time and applies the answer. What is looked up, taken and written goes in company."""
 
     def __init__(
-        self, db: Database, vendor: operations.Questions, policy: JobSettings, by: str, share: float = 1.0
+        self,
+        db: Database,
+        vendor: operations.Questions,
+        policy: JobSettings,
+        by: str,
+        *,
+        share: float = 1.0,
+        relay: Relay | None = None,
     ) -> None:
-        """`share` is the part of the questions Kie.ai takes in a second that is ours: polls leave some to hints."""
+        """`share` is the part of the questions Kie.ai takes in a second that is ours: polls leave some to hints.
+
+        Without a relay of this process, what is told is published by others' passes.
+        """
         self.db = db
         self.vendor = vendor
         self.policy = policy
         self.by = by
+        self._relay = relay
         self._most_a_second = max(1, int(policy.kie_queries_per_second * share))
         self._known = Batches(self._find_all, name="tasks", of_one=may_be_of_one, pause=IN_NO_HURRY)
         self._free = Batches(self._may_ask_all, name="questions", of_one=may_be_of_one, pause=IN_NO_HURRY)
@@ -133,6 +146,8 @@ class Verifier:
                 found = await _lock(tx, known)
             if found:
                 await self._apply(tx, *found, info)
+        if self._relay:
+            self._relay.wake()
         return info
 
     async def _take_turn(self) -> bool:
@@ -153,28 +168,23 @@ class Verifier:
 
     async def _deliver_all(self, videos: Sequence[Video]) -> Sequence[bool]:
         """Deliver what most videos come to, together; False where that must be looked at by itself."""
-        async with self.db.transaction() as tx:
-            told = await _mark_plain(tx, videos)
-            ready = [
-                Move(
-                    video.attempt.job_id,
-                    settlement.delivery(
-                        video.attempt.job_id,
-                        video_url=video.said.video_url,
-                        attempt_id=video.attempt.id,
-                        policy=self.policy,
-                    ),
-                    video.place,
-                )
-                for video in videos
-                if video.attempt.id in told
-            ]
-            if ready:
-                await settlement.deliver_plain(tx, ready, by=self.by)
+        with self._relay.express() if self._relay else nullcontext() as express:
+            async with self.db.transaction() as tx:
+                told = await _mark_plain(tx, videos)
+                ready = [self._move(video) for video in videos if video.attempt.id in told]
+                if ready:
+                    await settlement.deliver_plain(tx, ready, by=self.by, express=express)
         for video in videos:
             if video.attempt.id in told:
                 self._measure(video.said, told=told[video.attempt.id])
         return [video.attempt.id in told for video in videos]
+
+    def _move(self, video: Video) -> Move:
+        attempt = video.attempt
+        delivery = settlement.delivery(
+            attempt.job_id, video_url=video.said.video_url, attempt_id=attempt.id, policy=self.policy
+        )
+        return Move(attempt.job_id, delivery, video.place)
 
     async def _put_off(self, job_id: UUID) -> None:
         metrics.queries_put_off.inc()

@@ -56,7 +56,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Everything a request may need; closed in reverse."""
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core("api", settings))
-        verifier = Verifier(core.db, core.kie, settings, "api")
+        verifier = Verifier(core.db, core.kie, settings, "api", relay=core.relay)
         callback = None
         if settings.callback_service_url:
             callback = await stack.enter_async_context(CallbackService.open(settings.callback_service_url))

@@ -52,9 +52,7 @@ class Asked:
     info: TaskInfo | None
 
 
-async def ask(
-    task_id: str, job_id: UUID | None, *, caller: Caller, db: Database, verifier: Verifier, relay: Relay
-) -> Asked:
+async def ask(task_id: str, job_id: UUID | None, *, caller: Caller, db: Database, verifier: Verifier) -> Asked:
     """Ask Kie.ai about a task we know, and settle its job by the answer.
 
     Only an admin who names the job may bring a task we do not know, and only if record-info confirms it.
@@ -63,7 +61,6 @@ async def ask(
     async with db.transaction() as tx:
         allowed = await may_ask(tx, found[0], interval_seconds=verifier.policy.hint_interval_seconds)
     info = await verifier.verify(found[1], task_id) if allowed else None
-    relay.wake()
     return Asked(await get(found[0], caller=caller, db=db), info)
 
 

@@ -249,9 +249,7 @@ async def get_video_timeline(id: JobId, caller: CallerDep, parts: PartsDep) -> T
 async def ask_kie(body: ManualCallbackBody, caller: CallerDep, parts: PartsDep) -> JSONResponse:
     """Ask Kie.ai about a task now, and settle its job by the answer."""
     job_id = handlers.parse_uuid(body.jobId, "jobId") if body.jobId else None
-    asked = await handlers.ask(
-        body.taskId, job_id, caller=caller, db=parts.db, verifier=parts.verifier, relay=parts.relay
-    )
+    asked = await handlers.ask(body.taskId, job_id, caller=caller, db=parts.db, verifier=parts.verifier)
     if asked.job.status is JobStatus.COMPLETED:
         return JSONResponse({"success": True, "videoUrl": asked.job.shown_video_url})
     if asked.job.status.is_final:

@@ -46,8 +46,8 @@ def create_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
-            core = await stack.enter_async_context(open_core("callback", settings))
-            verifier = Verifier(core.db, core.kie, settings, "callback")
+            core = await stack.enter_async_context(open_core("callback", settings, fixed_plans=True))
+            verifier = Verifier(core.db, core.kie, settings, "callback", relay=core.relay)
             subscriptions = consumers.build(core, verifier, settings)
             await stack.enter_async_context(core.bus.consuming(subscriptions))
             await stack.enter_async_context(open_sender(core.db, settings))

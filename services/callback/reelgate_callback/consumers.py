@@ -16,7 +16,7 @@ def build(core: Core, verifier: Verifier, settings: Settings) -> list[Subscripti
         subscription(
             topology.CALLBACK_RECEIVED,
             CallbackReceived,
-            Hints(core.db, core.relay, verifier).verify,
+            Hints(core.db, verifier).verify,
             publisher=core.bus.publisher,
             prefetch=settings.verifications_in_flight,
         )

@@ -74,7 +74,6 @@ class Receiver:
         }
         with tracing.span("receive callback", "server", of=trace, attributes=about):
             fresh = await self._keep(Kept(callback, webhook.body, tracing.current()), attempt)
-        self._relay.wake()
         _count("stored" if fresh else "repeated")
         with tracing.continuing(trace):
             log.info("callback_received", job_id=str(attempt.job_id), task_id=task_id, token_ok=token_ok, fresh=fresh)
@@ -99,11 +98,16 @@ class Receiver:
             fresh = bool(await repository.store(tx, [kept]))
             if fresh:
                 await repository.hint_task(tx, callback.attempt_id, callback.task_id)
+        self._relay.wake()
         return fresh
 
     async def _keep_all(self, kept: Sequence[Kept]) -> Sequence[bool]:
-        async with self._db.connection() as connection:
-            stored = await repository.store(connection, kept)
+        with self._relay.express() as express:
+            async with self._db.connection() as connection:
+                stored = await repository.store(connection, kept, hold=express.hold)
+            for each in kept:
+                if each.callback.id in stored:
+                    express.add(each.event, each.place)
         return [each.callback.id in stored for each in kept]
 
 
@@ -169,9 +173,8 @@ class Hints:
     Of a job that has its video, only another attempt's task is asked about: a second video is a second bill.
     """
 
-    def __init__(self, db: Database, relay: Relay, verifier: Verifier) -> None:
+    def __init__(self, db: Database, verifier: Verifier) -> None:
         self._db = db
-        self._relay = relay
         self._verifier = verifier
         self._open = Batches(self._find_open, name="hints", of_one=may_be_of_one, pause=IN_NO_HURRY)
 
@@ -181,7 +184,6 @@ class Hints:
         if hint is None or not await self._verifier.may_ask(hint.attempt.job_id):
             return
         await self._verifier.verify_known(hint.attempt, hint.task_id, trace=hint.trace)
-        self._relay.wake()
 
     async def _find_open(self, ids: Sequence[UUID]) -> Sequence[Hint | None]:
         async with self._db.connection() as connection:

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
 from uuid import UUID
 
 from reelgate_common import jobs
@@ -63,6 +65,11 @@ class Kept:
     raw: bytes
     place: str | None
 
+    @cached_property
+    def event(self) -> CallbackReceived:
+        """What is published of it."""
+        return CallbackReceived(job_id=self.callback.job_id, job_version=0, callback_id=self.callback.id)
+
     @property
     def body(self) -> str:
         """As text, of whatever it is made."""
@@ -74,12 +81,11 @@ class Kept:
         return hashlib.sha256(self.raw).digest()
 
 
-async def store(db: Connection, new: Sequence[Kept]) -> frozenset[UUID]:
-    """Keep webhooks, and write the events of those that are new; the ids of these.
+async def store(db: Connection, new: Sequence[Kept], *, hold: timedelta = timedelta(0)) -> frozenset[UUID]:
+    """Keep webhooks, and write the events of those that are new, held back so long; the ids of these.
 
     Left out are those that were kept before, or of whose kind enough were. No job's lock is waited for.
     """
-    events = [CallbackReceived(job_id=one.callback.job_id, job_version=0, callback_id=one.callback.id) for one in new]
     rows = await db.fetch(
         """
         WITH new AS (
@@ -97,8 +103,8 @@ async def store(db: Connection, new: Sequence[Kept]) -> frozenset[UUID]:
             ON CONFLICT DO NOTHING
             RETURNING id
         ), queued AS (
-            INSERT INTO outbox (event_id, routing_key, job_id, payload, headers)
-            SELECT new.event_id, $13, new.job_id, new.event,
+            INSERT INTO outbox (event_id, routing_key, job_id, payload, available_at, headers)
+            SELECT new.event_id, $13, new.job_id, new.event, now() + $14::interval,
                    jsonb_strip_nulls(jsonb_build_object('traceparent', new.place))
               FROM stored JOIN new USING (id)
         )
@@ -113,10 +119,11 @@ async def store(db: Connection, new: Sequence[Kept]) -> frozenset[UUID]:
         [one.body_hash for one in new],
         [one.callback.signature for one in new],
         _MOST_PER_ATTEMPT,
-        [event.event_id for event in events],
-        [event.model_dump(mode="json") for event in events],
+        [one.event.event_id for one in new],
+        [one.event.model_dump(mode="json") for one in new],
         [one.place for one in new],
         CallbackReceived.routing_key,
+        hold,
     )
     return frozenset(row["id"] for row in rows)
 

@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             core = await stack.enter_async_context(open_core(BY, settings))
-            verifier = Verifier(core.db, core.kie, settings, BY, share=_POLLS)
+            verifier = Verifier(core.db, core.kie, settings, BY, share=_POLLS, relay=core.relay)
             reconciler = Reconciler(core.db, core.bus, core.relay, verifier, settings)
             balance_watch = BalanceWatch(core.db, core.kie, settings)
             subscriptions = consumers.build(reconciler, core.bus.publisher)

@@ -16,7 +16,7 @@ from reelgate_common.messages import JobCanceled, JobFailed
 from reelgate_common.outbox import Relay
 from reelgate_common.verification import Verifier
 from reelgate_reconciler import repository
-from reelgate_reconciler.repository import DueCheck, Overdue
+from reelgate_reconciler.repository import Overdue
 from reelgate_reconciler.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -47,14 +47,11 @@ class Reconciler:
                 late_check_days=self.settings.late_check_days,
                 interval_seconds=self.settings.hint_interval_seconds,
             )
-        results = await asyncio.gather(*(self._check(check) for check in due), return_exceptions=True)
+        asked = (self.verifier.verify(check.attempt_id, check.task_id) for check in due)
+        results = await asyncio.gather(*asked, return_exceptions=True)
         for failure in (result for result in results if isinstance(result, BaseException)):
             raise failure  # only now: one that crashes must not leave the others on their own
         return len(due)
-
-    async def _check(self, due: DueCheck) -> None:
-        await self.verifier.verify(due.attempt_id, due.task_id)
-        self.relay.wake()
 
     async def end_overdue(self) -> int:
         """End states that lasted too long: leases, unknown sends, silent tasks, jobs that were never sent."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import accumulate
+from typing import Any
 from urllib.parse import urlencode
 
 import structlog
@@ -73,7 +74,6 @@ class Submitter:
         with tracing.span("send", of=claim.job.traceparent, attributes=about) as span:
             outcome = await self._send(claim)
             span.set({"reelgate.outcome": outcome})
-        self.relay.wake()
 
     async def _send(self, claim: Claim) -> SendOutcome:
         with metrics.send_seconds.labels(claim.job.operation).time():
@@ -115,8 +115,8 @@ class Submitter:
             return [breaker.LOOK_AGAIN_SECONDS] * len(permits)
         claimed_at = time.monotonic()
         async with self.db.transaction() as tx:
-            due = await repository.lock_fairest_due(tx, len(permits))
-            may_go, wait = await self._take_slots(tx, due) if due else (0, 0.0)
+            due, vendor = await repository.lock_fairest_due(tx, len(permits))
+            may_go, wait = await self._take_slots(tx, due, vendor) if due else (0, 0.0)
             claims = await self._write_claims(tx, due[:may_go], claimed_at) if may_go else []
         return [*claims, *[wait] * (len(due) - may_go), *[None] * (len(permits) - len(due))]
 
@@ -147,13 +147,13 @@ class Submitter:
         """What Kie.ai should bill us for it, in its credits."""
         return self.settings.vendor_prices.find(job.operation, model=job.model, resolution=job.resolution) or 0
 
-    async def _take_slots(self, tx: Connection, due: Sequence[Job]) -> tuple[int, float]:
+    async def _take_slots(self, tx: Connection, due: Sequence[Job], vendor: Any) -> tuple[int, float]:
         """How many of the first of these sends may go, each in its slot of the window; the seconds the others wait.
 
         The breaker and our own limits let them: one alone while it is the breaker's probe.
         """
         settings = self.settings
-        open_for = await breaker.wait_seconds(tx)
+        open_for = await breaker.wait_seconds(tx, vendor)
         if open_for:
             return 0, open_for
         is_probe = open_for is None
@@ -195,6 +195,7 @@ class Submitter:
                     return
                 async with self.db.transaction() as tx:
                     await self._conclude(tx, claim.attempt, send)
+                self.relay.wake()
             except Unavailable as error:
                 log.error("outcome_not_recorded", outcome=send.outcome, task_id=send.task_id, error=str(error))  # noqa: TRY400 -- each half second; the reason is in the text
                 await asyncio.sleep(_RECORD_RETRY_SECONDS)
@@ -212,10 +213,13 @@ class Submitter:
 
     async def _accept_all(self, taken: Sequence[Taken]) -> Sequence[bool]:
         try:
-            async with self.db.transaction() as tx:
-                done = await attempts.accept_plain(tx, taken, by=BY, policy=self.settings)
-                if done:
-                    await breaker.close(tx)
+            with self.relay.express() as express:
+                async with self.db.transaction() as tx:
+                    done, was_troubled = await attempts.accept_plain(
+                        tx, taken, by=BY, policy=self.settings, express=express
+                    )
+                    if was_troubled:
+                        await breaker.close(tx)
         except attempts.Contradicted:
             done = frozenset()
         return [each.attempt.id in done for each in taken]

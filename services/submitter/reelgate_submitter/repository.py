@@ -1,6 +1,8 @@
 """Every SQL statement of the submitter."""
 
-from reelgate_common import jobs
+from typing import Any
+
+from reelgate_common import breaker, jobs
 from reelgate_common.db import Connection
 from reelgate_common.domain.job import Job
 
@@ -8,10 +10,16 @@ from reelgate_common.domain.job import Job
 _LIMITS_LOCK = 0x5EE1CA90
 
 
-async def lock_fairest_due(tx: Connection, most: int) -> list[Job]:
-    """Up to so many due pending jobs, those first whose wallet's turn it is, held until the transaction ends."""
-    rows = await tx.fetch("SELECT * FROM fairest_due($1)", most)
-    return [jobs.as_job(row) for row in rows]
+async def lock_fairest_due(tx: Connection, most: int) -> tuple[list[Job], Any]:
+    """Up to so many due pending jobs, those first whose wallet's turn it is, held until the transaction ends.
+
+    Besides, the breaker as it is now: a row with `breaker.STATE`.
+    """
+    rows = await tx.fetch(
+        f"SELECT due.*, {breaker.STATE} FROM breaker LEFT JOIN fairest_due($1) AS due ON true",  # noqa: S608
+        most,
+    )
+    return [jobs.as_job(row) for row in rows if row["id"]], rows[0]
 
 
 async def lock_limits(tx: Connection) -> None:

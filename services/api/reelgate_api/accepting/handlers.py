@@ -133,7 +133,8 @@ class Acceptor:
         else:
             accepted = await self._in_flight.first(new.owner, key, decide, repeat=partial(_repeat, new))
         if accepted.job_id == new.id:
-            self._relay.wake()
+            if store:
+                self._relay.wake()
             metrics.job_steps.labels("accepted").inc()
             log.info("job_accepted", job_id=str(new.id), cost=new.cost)
         return accepted
@@ -179,9 +180,11 @@ class Acceptor:
             return Accepted(new.id)
         async with self._patient, self._db.connection() as connection:
             if outcome.alone:
-                return await self._judge(connection, new, outcome.result)
-            # Perhaps only because one that is here for the second time was counted before it.
-            return await self.accept_on(connection, new)
+                accepted = await self._judge(connection, new, outcome.result)
+            else:  # perhaps only because one that is here for the second time was counted before it
+                accepted = await self.accept_on(connection, new)
+        self._relay.wake()
+        return accepted
 
     async def _store_together(self, new: Sequence[NewJob]) -> list[_Outcome]:
         begun = time.monotonic()
@@ -204,19 +207,25 @@ class Acceptor:
         return queue
 
     async def _store_batch(self, new: Sequence[NewJob], *, wait: bool) -> list[_Outcome]:
-        async with self._db.connection() as connection:
-            results = await self._try_to_accept(connection, new, wait=wait)
+        with self._relay.express() as express:
+            async with self._db.connection() as connection:
+                results = await self._try_to_accept(connection, new, wait=wait, hold=express.hold)
+            for one, result in zip(new, results, strict=True):
+                if result.made:
+                    express.add(one.permit, one.traceparent)
         jobs_of = Counter(one.request.wallet_address for one in new)
         return [
             _Outcome(result, alone=jobs_of[one.request.wallet_address] == 1)
             for one, result in zip(new, results, strict=True)
         ]
 
-    async def _try_to_accept(self, db: Connection, new: Sequence[NewJob], *, wait: bool = True) -> list[AcceptResult]:
+    async def _try_to_accept(
+        self, db: Connection, new: Sequence[NewJob], *, wait: bool = True, hold: timedelta = timedelta(0)
+    ) -> list[AcceptResult]:
         settings = self._settings
         expires_in = timedelta(seconds=settings.pending_deadline)
         return await repository.accept(
-            db, new, expires_in=expires_in, max_queued=settings.max_queued_per_wallet, wait=wait
+            db, new, expires_in=expires_in, max_queued=settings.max_queued_per_wallet, wait=wait, hold=hold
         )
 
     async def accept_on(self, db: Connection, new: NewJob) -> Accepted:
@@ -258,7 +267,9 @@ class Acceptor:
             memory = timedelta(days=self._settings.late_check_days)
             state = await repository.find_source_state(tx, source_id, operation, besides=new.id, memory=memory)
             further.check_source(state, operation)
-            return await self.accept_on(tx, new)
+            accepted = await self.accept_on(tx, new)
+        self._relay.wake()
+        return accepted
 
 
 def _may_be_of_one(error: Exception) -> bool:

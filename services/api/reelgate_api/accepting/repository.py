@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from uuid import UUID
 
 from reelgate_api.further import SourceState
@@ -26,6 +27,11 @@ class NewJob:
     traceparent: str | None = None  # where the request stands in its trace
     welcome: bool = True  # whether a wallet never seen is opened with the signup credits
 
+    @cached_property
+    def permit(self) -> JobRequested:
+        """What is published of it: the same one, however often it is tried."""
+        return JobRequested(job_id=self.id, job_version=1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptResult:
@@ -41,14 +47,20 @@ class AcceptResult:
 
 
 async def accept(
-    db: Connection, new: Sequence[NewJob], *, expires_in: timedelta, max_queued: int = 0, wait: bool = True
+    db: Connection,
+    new: Sequence[NewJob],
+    *,
+    expires_in: timedelta,
+    max_queued: int = 0,
+    wait: bool = True,
+    hold: timedelta = timedelta(0),
 ) -> list[AcceptResult]:
     """Charge and store jobs in one statement: all of a job's rows or none of them.
 
     Wallets are locked in order before anything is written, so that batches do not deadlock. Of each wallet
     the prefix that its balance covers is accepted, and of these the ones whose idempotency key is new. With
     `max_queued`, no more than so many jobs of a wallet wait. Without `wait`, a wallet that somebody holds is passed
-    over like one never seen, and a key that somebody holds is Busy at once.
+    over like one never seen, and a key that somebody holds is Busy at once. `hold` is for the rows of permits.
     """
     impatience = ", (SELECT set_config('lock_timeout', '100ms', true)) AS impatience"
     rows = await db.fetch(
@@ -121,8 +133,8 @@ async def accept(
             INSERT INTO job_events (job_id, seq, event, status, service, reason)
             SELECT id, 1, 'accepted', 'pending', 'api', cost || ' credits charged' FROM made
         ), queued AS (
-            INSERT INTO outbox (event_id, routing_key, job_id, payload, headers)
-            SELECT (asked.event->>'event_id')::uuid, $11, made.id, asked.event,
+            INSERT INTO outbox (event_id, routing_key, job_id, payload, available_at, headers)
+            SELECT (asked.event->>'event_id')::uuid, $11, made.id, asked.event, now() + $14::interval,
                    jsonb_strip_nulls(jsonb_build_object('traceparent', asked.traceparent))
               FROM made JOIN asked USING (id)
         )
@@ -135,7 +147,7 @@ async def accept(
         [job.request.wallet_address for job in new],
         [job.cost for job in new],
         [vars(job.request) for job in new],
-        [JobRequested(job_id=job.id, job_version=1).model_dump(mode="json") for job in new],
+        [job.permit.model_dump(mode="json") for job in new],
         [new_id() for _ in new],
         [job.owner for job in new],
         [job.key for job in new],
@@ -144,6 +156,7 @@ async def accept(
         JobRequested.routing_key,
         max_queued,
         [job.traceparent for job in new],
+        hold,
     )
     return [AcceptResult(**row) for row in rows]
 
