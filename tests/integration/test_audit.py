@@ -183,6 +183,15 @@ async def test_a_job_that_is_wrong_is_told_until_it_is_mended(db, by_hand, make_
     assert await running.run_once() == []
 
 
+async def test_a_new_job_that_is_wrong_is_told_once_in_each_pass(db, by_hand, make_job):
+    """It is among the new ones and among those that were found before."""
+    await make_job()
+    await by_hand("UPDATE video_jobs SET cost = cost + 1")
+    running = RunningAudit(db)
+
+    assert [[finding.rule for finding in await running.run_once()] for _ in range(2)] == [[CHARGE]] * 2
+
+
 async def test_money_that_moves_long_after_the_job_is_looked_at(db, by_hand, make_job, cast, monkeypatch):
     """A refund is new, its job is not."""
     monkeypatch.setattr(audit, "_OVERLAP", timedelta(0))

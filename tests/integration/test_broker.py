@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-from datetime import timedelta
 from uuid import uuid4
 
 import aio_pika
@@ -13,7 +12,7 @@ from reelgate_common import outbox, topology
 from reelgate_common.bus import Bus
 from reelgate_common.ids import new_id
 from reelgate_common.messages import CallbackReceived, JobFailed, JobRequested, JobSubmitted
-from reelgate_common.outbox import Letter, NotTaken, PublishFailed, Relay
+from reelgate_common.outbox import NotTaken, PublishFailed, Relay
 from reelgate_common.settings import RabbitSettings
 
 # Outbox ---------------------------------------------------------------------------------------------
@@ -105,127 +104,6 @@ async def test_what_was_confirmed_beside_a_failure_is_not_published_again(db, pu
         await Relay(db, publisher).run_once()
 
     assert await stored.value("SELECT string_agg(routing_key, ',') FROM outbox") == "job.requested"
-
-
-# Published by whoever wrote it ------------------------------------------------------------------------
-
-
-async def is_at_work(relay):
-    with relay.express() as express:
-        return express.hold > timedelta(0)
-
-
-@pytest.fixture
-async def running(db, bus, eventually):
-    """A relay at work."""
-    relay = Relay(db, bus.publisher)
-    work = asyncio.create_task(relay.run())
-    await eventually(lambda: is_at_work(relay))
-    yield relay
-    work.cancel()
-    await asyncio.wait({work})
-
-
-async def write(db, express, message):
-    async with db.transaction() as tx:
-        await outbox.add_all(tx, [Letter(message, None)], express=express)
-
-
-async def test_a_writer_publishes_its_message_after_the_commit_and_the_row_goes(db, running, take, stored, eventually):
-    message = JobRequested(job_id=new_id(), job_version=1)
-
-    with running.express() as express:
-        await write(db, express, message)
-        kept = await stored.rows("SELECT available_at > now() AS later FROM outbox")
-
-    taken = await take(topology.JOB_REQUESTED.name)
-    assert JobRequested.read(taken.body) == message
-    assert (taken.message_id, taken.delivery_mode) == (str(message.event_id), aio_pika.DeliveryMode.PERSISTENT)
-    assert kept == [{"later": True}]
-
-    async def gone():
-        return await stored.count("outbox") == 0
-
-    assert await eventually(gone)
-
-
-async def test_of_a_writer_that_dies_before_it_publishes_a_relay_finds_the_message(db, running, stored, take):
-    """Not at once: the writer may be alive, and about to publish it."""
-    message = JobRequested(job_id=new_id(), job_version=1)
-
-    async def die_after_the_commit():
-        with running.express() as express:
-            await write(db, express, message)
-            raise asyncio.CancelledError
-
-    await asyncio.gather(die_after_the_commit(), return_exceptions=True)
-
-    held = await stored.value("SELECT available_at - now() FROM outbox")
-    assert timedelta(0) < held <= outbox.HOLD
-    assert JobRequested.read((await take(topology.JOB_REQUESTED.name)).body) == message
-
-
-async def test_a_message_of_a_transaction_that_failed_is_not_published(db, running, stored, waiting):
-    async def fail():
-        with running.express() as express:
-            async with db.transaction() as tx:
-                letter = Letter(JobRequested(job_id=new_id(), job_version=1), None)
-                await outbox.add_all(tx, [letter], express=express)
-                raise ValueError("rolled back")
-
-    await asyncio.gather(fail(), return_exceptions=True)
-
-    assert (await stored.count("outbox"), await waiting(topology.JOB_REQUESTED.name)) == (0, 0)
-
-
-async def test_without_a_relay_at_work_or_a_broker_nothing_is_held_back(db, bus, publisher, relay, stored):
-    publisher.ready.clear()
-    away = Relay(db, publisher)
-    work = asyncio.create_task(away.run())
-    for one in (relay, away):
-        with one.express() as express:
-            await write(db, express, JobRequested(job_id=new_id(), job_version=1))
-
-    assert await stored.rows("SELECT available_at <= now() AS due FROM outbox") == [{"due": True}] * 2
-
-    work.cancel()
-    await asyncio.wait({work})
-
-
-async def test_what_the_broker_did_not_take_is_published_by_a_relay_later(db, publisher, stored, eventually):
-    relay = Relay(db, publisher)
-    work = asyncio.create_task(relay.run())
-    await eventually(lambda: is_at_work(relay))
-    publisher.failures["job.requested"] = NotTaken("refused")
-    with relay.express() as express:
-        await write(db, express, JobRequested(job_id=new_id(), job_version=1))
-        await write(db, express, JobSubmitted(job_id=new_id(), job_version=1, task_id="t"))
-
-    async def only_the_other_is_gone():
-        return await stored.value("SELECT string_agg(routing_key, ',') FROM outbox") == "job.requested"
-
-    assert await eventually(only_the_other_is_gone)
-    publisher.failures.clear()
-
-    async def the_other_too():
-        return "job.requested" in publisher.published
-
-    assert await eventually(the_other_too)
-
-    work.cancel()
-    await asyncio.wait({work})
-
-
-async def test_a_process_that_stops_publishes_what_it_has_in_hand(db, publisher, stored, eventually):
-    relay = Relay(db, publisher)
-    work = asyncio.create_task(relay.run())
-    await eventually(lambda: is_at_work(relay))
-    with relay.express() as express:
-        await write(db, express, JobRequested(job_id=new_id(), job_version=1))
-    work.cancel()
-    await asyncio.wait({work})
-
-    assert (publisher.published, await stored.count("outbox")) == (["job.requested"], 0)
 
 
 # Publisher ------------------------------------------------------------------------------------------

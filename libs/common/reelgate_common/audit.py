@@ -42,9 +42,9 @@ _BALANCES = """
 _BOOKS = """
     SELECT id, max(status) AS status, max(cost) AS cost, max(refunded_at) AS refunded_at,
            max(recovered_at) AS recovered_at,
-           max(amount) FILTER (WHERE transaction_type = 'charge') AS charge,
-           max(amount) FILTER (WHERE transaction_type = 'refund') AS refund,
-           max(amount) FILTER (WHERE transaction_type = 'recharge') AS recharge
+           sum(amount) FILTER (WHERE transaction_type = 'charge') AS charge,
+           sum(amount) FILTER (WHERE transaction_type = 'refund') AS refund,
+           sum(amount) FILTER (WHERE transaction_type = 'recharge') AS recharge
       FROM (SELECT id, status, cost, refunded_at, recovered_at, NULL AS transaction_type, NULL::bigint AS amount
               FROM video_jobs WHERE {jobs}
              UNION ALL
@@ -142,7 +142,8 @@ class RunningAudit:
             await _add_up(tx, wallets, settled=first_id(now - _SETTLED))
             entries = first_id(begin - _OVERLAP)  # a job's own, also where its clock was ahead of theirs
             findings += await _judged(tx, since, entries, jobs="id >= $1", entries="id >= $2 AND job_id >= $1")
-            older = [*await _older_jobs(tx, since), *map(UUID, self._found_by(*_JOB_RULES))]
+            found = {job_id for job_id in map(UUID, self._found_by(*_JOB_RULES)) if job_id < since}
+            older = sorted(found | await _older_jobs(tx, since))
             if older:
                 findings += await _judged(tx, older, jobs="id = ANY($1)", entries="job_id = ANY($1)")
             findings += await _broken(tx, _REFUND, _REFUNDS_DUE)
@@ -215,7 +216,7 @@ async def _add_up(tx: Connection, wallets: Sequence[str], *, settled: UUID) -> N
     )
 
 
-async def _older_jobs(tx: Connection, since: UUID) -> list[UUID]:
+async def _older_jobs(tx: Connection, since: UUID) -> set[UUID]:
     """The jobs of before whose money moved since."""
     rows = await tx.fetch("SELECT DISTINCT job_id FROM credit_transactions WHERE id >= $1 AND job_id < $1", since)
-    return [row["job_id"] for row in rows]
+    return {row["job_id"] for row in rows}

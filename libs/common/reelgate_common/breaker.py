@@ -127,7 +127,7 @@ async def end_restore(tx: Connection) -> str | None:
 
 
 # What `wait_seconds` goes by, for a statement that reads the breaker besides.
-STATE = "failures, paused_at, extract(epoch FROM open_until - now())::float8 AS open_for"
+STATE = "breaker.failures, breaker.paused_at, extract(epoch FROM breaker.open_until - now())::float8 AS open_for"
 
 
 IS_TROUBLED = "(SELECT failures > 0 OR strikes > 0 FROM breaker)"  # whether there is anything to `close`

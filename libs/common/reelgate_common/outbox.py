@@ -10,7 +10,7 @@ has the message in its hands and need not look. Its rows are held back for a mom
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -31,10 +31,12 @@ _PASSES = 3  # at most, and a third of the connections: each has one as long as 
 _PAUSE_SECONDS = 0.002  # between two looks: under load, what is committed meanwhile goes together
 _IDLE_SECONDS = 0.5  # how soon another process's message is picked up when ours died
 _AWAY_SECONDS = 1.0
-HOLD = timedelta(seconds=3)  # for its writer, which needs some milliseconds
+# For its writer, which needs some milliseconds; longer than the 5 s after which a publish is given up, so that no two
+# of one message are under way in a process: a channel tells them apart by their id.
+HOLD = timedelta(seconds=6)
 _MOST_IN_HAND = 1_000  # of messages whose writer waits for the broker; more are left to passes, which keep them on disk
 _GATHER_SECONDS = 0.05  # rows of published messages go together: nobody waits for that
-_LAST_SECONDS = 1.0  # at the end, for messages in hand
+_LAST_SECONDS = 0.5  # at the end, for messages in hand
 
 
 class Publisher(Protocol):
@@ -193,15 +195,19 @@ class Relay:
             await self._some_published.wait()
             await asyncio.sleep(_GATHER_SECONDS)
             self._some_published.clear()
-            await self._remove_now()
+            try:
+                await self._remove_now()
+            except Unavailable as error:
+                log.warning("published_rows_left", messages=len(self._published), error=str(error))
 
     async def _remove_now(self) -> None:
         published, self._published = self._published, []
         try:
             async with self._db.connection() as connection:
                 await _remove_lazily(connection, published)
-        except Unavailable as error:
-            log.warning("published_twice_soon", messages=len(published), error=str(error))
+        except BaseException:
+            self._published += published  # for the next time, which is no later than the next message
+            raise
 
     def wake(self) -> None:
         """Say that a row was just committed, so it need not wait for the next sweep."""
@@ -220,7 +226,8 @@ class Relay:
             if self._in_hand:
                 await asyncio.wait(self._in_hand, timeout=_LAST_SECONDS)
             if self._published:
-                await self._remove_now()
+                with suppress(Unavailable):
+                    await self._remove_now()
 
     async def _sweep(self) -> None:
         while True:
@@ -327,13 +334,12 @@ async def _take(tx: Connection) -> Sequence[Any]:
             SELECT id FROM outbox, lazily
              WHERE available_at <= now()
              ORDER BY available_at, id
-             LIMIT $1
+             LIMIT {BATCH} -- a planner that does not know it reads the whole table
                FOR UPDATE OF outbox SKIP LOCKED
         )
         DELETE FROM outbox USING due WHERE outbox.id = due.id
         RETURNING outbox.id, event_id, routing_key, job_id, payload::text AS body, headers
-        """,  # noqa: S608
-        BATCH,
+        """  # noqa: S608
     )
     return rows
 
@@ -343,12 +349,18 @@ async def _remove(tx: Connection, ids: Sequence[int]) -> None:
 
 
 async def _remove_lazily(db: Connection, event_ids: Sequence[UUID]) -> None:
-    """Remove rows whose messages the broker has. What a commit that did not reach the disk loses is published twice."""
+    """Remove rows whose messages the broker has, but for those that a relay holds: it publishes them once more.
+
+    What a commit that did not reach the disk loses is published twice, too.
+    """
     await db.execute(
         f"""
-        WITH {LAZILY}
-        DELETE FROM outbox USING unnest($1::uuid[]) AS published(event_id), lazily
-         WHERE outbox.event_id = published.event_id
+        WITH {LAZILY}, gone AS (
+            SELECT outbox.id
+              FROM unnest($1::uuid[]) AS published(event_id) JOIN outbox USING (event_id), lazily
+               FOR UPDATE OF outbox SKIP LOCKED
+        )
+        DELETE FROM outbox USING gone WHERE outbox.id = gone.id
         """,  # noqa: S608
         event_ids,
     )

@@ -104,7 +104,7 @@ async def store(db: Connection, new: Sequence[Kept], *, hold: timedelta = timede
             RETURNING id
         ), queued AS (
             INSERT INTO outbox (event_id, routing_key, job_id, payload, available_at, headers)
-            SELECT new.event_id, $13, new.job_id, new.event, now() + $14::interval,
+            SELECT new.event_id, $13, new.job_id, new.event, clock_timestamp() + $14::interval,
                    jsonb_strip_nulls(jsonb_build_object('traceparent', new.place))
               FROM stored JOIN new USING (id)
         )

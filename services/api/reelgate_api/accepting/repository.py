@@ -134,7 +134,7 @@ async def accept(
             SELECT id, 1, 'accepted', 'pending', 'api', cost || ' credits charged' FROM made
         ), queued AS (
             INSERT INTO outbox (event_id, routing_key, job_id, payload, available_at, headers)
-            SELECT (asked.event->>'event_id')::uuid, $11, made.id, asked.event, now() + $14::interval,
+            SELECT (asked.event->>'event_id')::uuid, $11, made.id, asked.event, clock_timestamp() + $14::interval,
                    jsonb_strip_nulls(jsonb_build_object('traceparent', asked.traceparent))
               FROM made JOIN asked USING (id)
         )
